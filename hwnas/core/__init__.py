@@ -1,0 +1,1 @@
+"""Types that every part shares; numpy is the only dependency."""

@@ -1,0 +1,115 @@
+"""Costs that are sums over slots, compiled once into dense tables and then read by indexing.
+
+A space tells which genes decide each slot, so a cost of blocks becomes one small table a slot; scoring N architectures
+is then one gather a slot, and the least and greatest value over the whole space are exact, by variable elimination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwnas.core.arch import Arch, ArchBatch
+from hwnas.core.metrics import Floats
+from hwnas.core.net import NetSpec
+from hwnas.core.protocols import SearchSpace
+
+_Factor = tuple[tuple[int, ...], Floats]
+"""Gene indices in ascending order, and a table with one axis for each of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Additive:
+    """`constant` plus one table a slot; made by `compile_additive`."""
+
+    space: SearchSpace
+    constant: float
+    factors: tuple[_Factor, ...]
+
+    def __call__(self, batch: ArchBatch) -> Floats:
+        """The cost of each architecture, N values."""
+        if batch.space_id != self.space.id:
+            raise ValueError(f"compiled for {self.space.id}, asked about {batch.space_id}")
+        total = np.full(len(batch), self.constant)
+        for genes, table in self.factors:
+            total += table[tuple(batch.genes[:, gene] for gene in genes)]
+        return total
+
+    def least(self) -> Arch:
+        """The architecture of least cost, exactly."""
+        return self._extreme(1.0)
+
+    def greatest(self) -> Arch:
+        """The architecture of greatest cost, exactly."""
+        return self._extreme(-1.0)
+
+    def range(self) -> tuple[float, float]:
+        """Least and greatest cost over the whole space."""
+        ends = self(ArchBatch.of([self.least(), self.greatest()]))
+        return float(ends[0]), float(ends[1])
+
+    def _extreme(self, sign: float) -> Arch:
+        """Min-sum variable elimination (Dechter 1999, bucket elimination), the rarest genes first."""
+        factors = [(genes, sign * table) for genes, table in self.factors]
+        uses = {gene: sum(gene in genes for genes, _ in factors) for gene in range(len(self.space.choices))}
+        buckets: list[tuple[int, _Factor]] = []
+        for gene in sorted(uses, key=lambda g: uses[g]):
+            touching = [factor for factor in factors if gene in factor[0]]
+            if not touching:
+                continue
+            factors = [factor for factor in factors if gene not in factor[0]]
+            scope, table = _sum(touching)
+            buckets.append((gene, (scope, table)))
+            axis = scope.index(gene)
+            factors.append((scope[:axis] + scope[axis + 1 :], table.min(axis=axis)))
+        chosen = np.zeros(len(self.space.choices), dtype=np.int16)
+        for gene, (scope, table) in reversed(buckets):
+            where = tuple(slice(None) if other == gene else chosen[other] for other in scope)
+            chosen[gene] = int(np.argmin(table[where]))
+        return ArchBatch(self.space.id, self.space.canonical(chosen[None]))[0]
+
+
+def _sum(factors: list[_Factor]) -> _Factor:
+    scope = tuple(sorted({gene for genes, _ in factors for gene in genes}))
+    total: Floats = np.zeros(())
+    for genes, table in factors:
+        shape = [table.shape[genes.index(gene)] if gene in genes else 1 for gene in scope]
+        total = total + table.reshape(shape)
+    return scope, total
+
+
+def compile_additive(space: SearchSpace, cost: Callable[[NetSpec], float], constant: float = 0.0) -> Additive:
+    """Compile the sum of `cost` over an architecture's blocks.
+
+    `cost` is asked once for each distinct block (`NetSpec.key`); what it raises passes through.
+    """
+    sizes = [len(choice) for choice in space.choices]
+    costs: dict[str, float] = {}
+    factors: list[_Factor] = []
+    for slot in space.slots():
+        genes = tuple(sorted(slot.genes))
+        order = [genes.index(gene) for gene in slot.genes]
+        table = np.zeros([sizes[gene] for gene in genes])
+        for index in np.ndindex(*table.shape):
+            block = space.block(slot, tuple(index[i] for i in order))
+            if block is not None:
+                key = block.key()
+                if key not in costs:
+                    costs[key] = cost(block)
+                table[index] = costs[key]
+        factors.append((genes, table))
+    return Additive(space, constant, tuple(factors))
+
+
+def distinct_blocks(space: SearchSpace) -> dict[str, NetSpec]:
+    """Every distinct block of the space by its key, in slot order: the rows of a latency table."""
+    blocks: dict[str, NetSpec] = {}
+
+    def keep(block: NetSpec) -> float:
+        blocks.setdefault(block.key(), block)
+        return 0.0
+
+    compile_additive(space, keep)
+    return blocks

@@ -1,0 +1,44 @@
+"""Every error that hwnas raises on purpose.
+
+::
+
+    HwnasError                 exit code 1: what was asked does not hold
+    ├── InfeasibleError        exit code 1: no subnet meets the limits; carries what is reachable
+    ├── InputError             exit code 2: a file, flag, key or unit is wrong
+    └── DeviceError            exit code 3: the device cannot be reached or measured
+
+Each message is one line that says what is wrong and what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HwnasError(Exception):
+    """Base of the tree; `exit_code` is what the command line returns."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InfeasibleError(HwnasError):
+    """No subnet meets the limits.
+
+    `reachable` maps a metric with its unit (``latency_ms``) to its least and greatest value in the space.
+    """
+
+    def __init__(self, message: str, reachable: dict[str, tuple[float, float]]) -> None:
+        super().__init__(message)
+        self.reachable = reachable
+
+
+class InputError(HwnasError):
+    """A file, flag, key or unit is wrong."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class DeviceError(HwnasError):
+    """The device cannot be reached, or its measurements cannot be used."""
+
+    exit_code: ClassVar[int] = 3

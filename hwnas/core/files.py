@@ -1,0 +1,83 @@
+"""Files that are whole or absent: what a reader finds was completely written, whatever moment the power went."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hwnas.core.errors import InputError
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write to a temporary file beside `path`, fsync, rename over it.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; make its folder writable") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; free some space or make it writable") from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """`write_atomic` for one JSON document."""
+    write_atomic(path, json.dumps(document, indent=2) + "\n")
+
+
+def append_line(path: Path, document: Any) -> None:
+    """Append one JSON document as a line and fsync: once this returns, the line is kept.
+
+    A torn last line, left by a killed writer, is ended first, so that it harms no line but itself.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                torn = file.read(1) != b"\n"
+                file.write(b"\n" if torn else b"")
+            file.write(json.dumps(document).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; free some space or make it writable") from error
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The whole documents of a file of JSON lines, torn ones passed over; none where there is no file."""
+    if not path.exists():
+        return []
+    documents = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            documents.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return documents
