@@ -1,0 +1,153 @@
+"""Campaigns: many models measured through a journal, so that a kill at any moment costs at most one group."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwnas.core.errors import InputError
+from hwnas.core.files import append_line, read_lines
+from hwnas.core.metrics import Measurement
+from hwnas.core.protocols import Device, DeviceModel
+from hwnas.devices.device import ModelsFailedError
+from hwnas.devices.facts import identity
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with (models done, models in all)."""
+
+Models = Iterable[tuple[str, Callable[[], bytes]]]
+"""Names and the functions that build each model's ONNX bytes, called only for what is not measured yet."""
+
+
+@dataclass
+class Campaign:
+    """What a campaign has: measurements by name, reasons of failure by name, seconds the device was busy in all."""
+
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    device_seconds: float = 0.0
+
+
+def run_campaign(
+    device: Device, models: Models, journal: Path, progress: Progress | None = None
+) -> dict[str, Measurement]:
+    """`campaign`, for callers who want the measurements alone; models that failed are logged and absent."""
+    return campaign(device, models, journal, progress).measurements
+
+
+def campaign(device: Device, models: Models, journal: Path, progress: Progress | None = None) -> Campaign:
+    """Measure `models`, keeping each finished one in `journal` (JSON lines, fsynced) and measuring none twice.
+
+    A journal of another device or of other rules is set aside, never mixed. Models are taken in a random (fixed)
+    order, so that a drift of the machine becomes noise over the table and not a slope along it.
+
+    Raises:
+        InputError: another process writes this journal.
+        DeviceError: the device cannot be reached.
+    """
+    builders = dict(models)
+    with _locked(journal):
+        state = _resume(journal, device.facts())
+        todo = [name for name in builders if name not in state.measurements]
+        np.random.default_rng(0).shuffle(todo)
+        _report(progress, len(builders) - len(todo), len(builders))
+        size = getattr(getattr(device, "rules", None), "group", 8)
+        for start in range(0, len(todo), size):
+            names = todo[start : start + size]
+            _measure(device, [DeviceModel(name, builders[name]()) for name in names], journal, state)
+            _report(progress, len(builders) - len(todo) + start + len(names), len(builders))
+        wanted = {name: state.measurements[name] for name in builders if name in state.measurements}
+    for name, why in state.failed.items():
+        logger.warning("%s does not run on %s: %s", name, device.name, why)
+    return Campaign(wanted, state.failed, state.device_seconds)
+
+
+def _measure(device: Device, models: Sequence[DeviceModel], journal: Path, state: Campaign) -> None:
+    """Measure one group and keep each result at once."""
+    before = float(getattr(device, "device_seconds", 0.0))
+    try:
+        for name, measurement in device.measure(models):
+            after = float(getattr(device, "device_seconds", 0.0))
+            line = {"kind": "measured", "name": name, "device_seconds": round(after - before, 6)}
+            append_line(journal, {**line, "samples_ms": measurement.samples_ms.tolist()})
+            state.measurements[name] = measurement
+            state.device_seconds += after - before
+            before = after
+    except ModelsFailedError as error:
+        state.failed.update(error.failed)
+        for name, why in error.failed.items():
+            append_line(journal, {"kind": "failed", "name": name, "why": why})
+
+
+def _resume(journal: Path, facts: dict[str, Any]) -> Campaign:
+    """What `journal` holds for this device; a fresh journal where it holds another's. Failures are tried again."""
+    header = {"kind": "header", "schema": 1, "identity": identity(facts), "rules": facts.get("rules")}
+    lines = read_lines(journal)
+    state = Campaign()
+    if lines and not _same(lines[0], header):
+        aside = _aside(journal)
+        journal.rename(aside)
+        logger.warning("%s is of another device or other rules: set aside as %s", journal, aside.name)
+        lines = []
+    if not lines:
+        append_line(journal, {**header, "facts": facts})
+    for line in lines[1:]:
+        measurement = _measurement(line)
+        if measurement is not None:
+            state.measurements[line["name"]] = measurement
+            state.device_seconds += float(line.get("device_seconds", 0.0))
+    return state
+
+
+def _same(line: Any, header: dict[str, Any]) -> bool:
+    return isinstance(line, dict) and {key: line.get(key) for key in header} == header
+
+
+def _measurement(line: Any) -> Measurement | None:
+    """The measurement in a journal line, or None where there is none that can be used."""
+    if not isinstance(line, dict) or line.get("kind") != "measured" or not isinstance(line.get("name"), str):
+        return None
+    try:
+        samples = np.array(line["samples_ms"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
+        return None
+    whole = samples.ndim == 1 and len(samples) > 0 and bool(np.all(np.isfinite(samples) & (samples > 0)))
+    return Measurement(samples) if whole else None
+
+
+def _aside(journal: Path) -> Path:
+    number = 1
+    while (path := journal.with_name(f"{journal.stem}.old{number}{journal.suffix}")).exists():
+        number += 1
+    return path
+
+
+def _report(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
+
+
+@contextmanager
+def _locked(journal: Path) -> Iterator[None]:
+    """One writer a journal; the lock dies with its process, however that ends."""
+    lock = journal.with_name(f".{journal.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise InputError(f"cannot write {journal.parent}: {error.strerror}; make it writable") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"another hwnas is measuring into {journal}: wait for it or stop it") from error
+        yield

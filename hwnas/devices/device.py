@@ -1,0 +1,180 @@
+"""`open_device`: a device that measures models, from its profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from hwnas.core.errors import DeviceError
+from hwnas.core.metrics import Measurement
+from hwnas.core.protocols import DeviceModel
+from hwnas.devices.profile import DeviceProfile, MeasuringRules
+from hwnas.devices.transport import LocalTransport, RunnerDiedError, Transport
+
+
+class ModelsFailedError(DeviceError):
+    """Some models did not run on the device; the others were measured. `failed` maps names to reasons."""
+
+    def __init__(self, device: str, failed: dict[str, str]) -> None:
+        name, why = next(iter(failed.items()))
+        super().__init__(f"{len(failed)} models do not run on {device}; the first, {name}: {why}")
+        self.failed = failed
+
+
+class _Channel:
+    """One runner, replaced by a fresh one when it dies."""
+
+    def __init__(self, profile: DeviceProfile, connect: Callable[[], Transport]) -> None:
+        self._profile = profile
+        self._connect = connect
+        self.device_seconds = 0.0
+        self.groups = 0
+        self._transport: Transport | None = None
+        self.facts: dict[str, Any] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        self.close()
+        self._transport = self._connect()
+        try:
+            self.ask({"do": "configure", "cores": self._profile.cores})
+            self.facts = self.ask({"do": "probe"})[0]["facts"]
+        except DeviceError:
+            self.close()
+            raise
+
+    def ask(self, header: dict[str, Any], body: bytes = b"", timeout_s: float = 60.0) -> tuple[dict[str, Any], bytes]:
+        """A request whose error answer becomes a `DeviceError`."""
+        if self._transport is None:
+            raise DeviceError(f"{self._profile.name} is closed: open it again")
+        answer, data = self._transport.request(header, body, timeout_s)
+        if not answer.get("ok"):
+            raise DeviceError(str(answer.get("error", "the runner gave no reason")))
+        return answer, data
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+
+class OpenDevice:
+    """A core `Device` over a runner; made by `open_device`."""
+
+    def __init__(self, profile: DeviceProfile, rules: MeasuringRules, channel: _Channel) -> None:
+        self._profile = profile
+        self._channel = channel
+        self.rules = rules
+
+    @property
+    def name(self) -> str:
+        return self._profile.name
+
+    @property
+    def device_seconds(self) -> float:
+        """Seconds the device was busy for this `open_device`: session creation, warm-up and samples."""
+        return self._channel.device_seconds
+
+    def with_rules(self, rules: MeasuringRules) -> OpenDevice:
+        """The same runner, measuring by other rules."""
+        return OpenDevice(self._profile, rules, self._channel)
+
+    def facts(self) -> dict[str, Any]:
+        """What was probed, with the device's name, kind and threads and the measuring rules."""
+        profile = self._profile
+        asked = {"device": profile.name, "kind": profile.kind, "threads": profile.threads, "precision": "float32"}
+        return {**self._channel.facts, **asked, "rules": self.rules.model_dump()}
+
+    def measure(self, models: Sequence[DeviceModel]) -> Iterator[tuple[str, Measurement]]:
+        """Measure in groups of interleaved models; yields a group's results as soon as it is complete.
+
+        Raises:
+            ModelsFailedError: after all others are measured, where some models did not run.
+            DeviceError: the device cannot be reached.
+        """
+        failed: dict[str, str] = {}
+        for start in range(0, len(models), self.rules.group):
+            yield from self._group(models[start : start + self.rules.group], failed)
+        if failed:
+            raise ModelsFailedError(self.name, failed)
+
+    def _group(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> Iterator[tuple[str, Measurement]]:
+        try:
+            results = self._try_group(models, failed)
+        except RunnerDiedError as error:
+            self._channel.restart()
+            if len(models) == 1:
+                failed[models[0].name] = str(error)
+                return
+            for model in models:  # one of them kills runners: find it, and keep the others
+                if model.name not in failed:
+                    yield from self._group([model], failed)
+            return
+        yield from results
+
+    def _try_group(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
+        loaded: list[str] = []
+        try:
+            for model in models:
+                try:
+                    self._load(model)
+                    loaded.append(model.name)
+                except RunnerDiedError:
+                    raise
+                except DeviceError as error:
+                    failed[model.name] = str(error)
+            return self._sample(loaded, failed) if loaded else []
+        finally:
+            self._unload(loaded)
+
+    def _load(self, model: DeviceModel) -> None:
+        header = {"do": "load", "name": model.name, "threads": self._profile.threads, "seed": self.rules.seed}
+        answer, _ = self._channel.ask(header, model.onnx)
+        self._channel.device_seconds += float(answer["device_seconds"])
+
+    def _sample(self, names: list[str], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
+        rules, channel = self.rules, self._channel
+        channel.groups += 1
+        header = {"do": "measure", "names": names, "rules": rules.model_dump(), "seed": rules.seed + channel.groups}
+        limit = 60.0 + 4 * len(names) * (rules.max_seconds + rules.warm_up_max_seconds)
+        try:
+            answer, body = channel.ask(header, timeout_s=limit)
+        except RunnerDiedError:
+            raise
+        except DeviceError as error:
+            failed.update(dict.fromkeys(names, str(error)))
+            return []
+        samples = np.frombuffer(body, dtype="<f8").astype(np.float64)
+        ends = np.cumsum([entry["samples"] for entry in answer["models"]])
+        channel.device_seconds += sum(float(entry["device_seconds"]) for entry in answer["models"])
+        parts = np.split(samples, ends[:-1])
+        return [(str(e["name"]), Measurement(part)) for e, part in zip(answer["models"], parts, strict=True)]
+
+    def _unload(self, names: list[str]) -> None:
+        try:
+            self._channel.ask({"do": "unload", "names": names})
+        except RunnerDiedError:
+            pass  # with the runner went its models; the caller restarts it
+
+
+@contextmanager
+def open_device(
+    profile: DeviceProfile,
+    rules: MeasuringRules | None = None,
+    connect: Callable[[], Transport] | None = None,
+) -> Iterator[OpenDevice]:
+    """Start a fresh runner for `profile` and end it afterwards.
+
+    `rules` default to the profile's for blocks; `connect` makes the transport (a `Replay` in tests).
+
+    Raises:
+        DeviceError: the runner does not start, or lacks numpy or onnxruntime.
+    """
+    channel = _Channel(profile, connect or LocalTransport)
+    try:
+        yield OpenDevice(profile, rules or profile.blocks, channel)
+    finally:
+        channel.close()

@@ -1,0 +1,91 @@
+"""`DeviceProfile`: one TOML file a device, and the rules that its measurements follow."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+from hwnas.core.errors import InputError
+
+
+class MeasuringRules(BaseModel):
+    """How long and how often models are sampled; `runner.py` says why it is done this way.
+
+    Each of the `rounds` visits every model of a group of `group` models; over all rounds a model gets at least
+    `min_samples` samples and `min_seconds`, cut short at `max_seconds`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    group: PositiveInt = 8
+    rounds: PositiveInt = 10
+    min_samples: PositiveInt = 60
+    min_seconds: PositiveFloat = 0.01
+    max_seconds: PositiveFloat = 20.0
+    settle_runs: NonNegativeInt = 2
+    warm_up_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    warm_up_max_seconds: PositiveFloat = 0.3
+    seed: NonNegativeInt = 0
+
+
+BLOCKS = MeasuringRules()
+"""For tables: blocks take 10 to 300 us and there are hundreds, so tens of milliseconds for each."""
+
+NETWORKS = MeasuringRules(rounds=20, min_samples=100, min_seconds=0.1, warm_up_max_seconds=1.0)
+"""For whole networks that correct a table: 0.4 to 6 ms a run, tens of them."""
+
+VERIFY = MeasuringRules(group=4, rounds=40, min_samples=400, min_seconds=2.0, settle_runs=3, warm_up_max_seconds=2.0)
+"""For a verdict: a window of at least two seconds, so that a p90 stands on hundreds of samples."""
+
+
+class DeviceProfile(BaseModel):
+    """What a person writes about a device; all else about it is probed, never typed in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    kind: Literal["local"] = "local"
+    runtime: Literal["onnxruntime"] = "onnxruntime"
+    threads: PositiveInt = 1
+    cores: list[NonNegativeInt] | None = None
+    blocks: MeasuringRules = BLOCKS
+    networks: MeasuringRules = NETWORKS
+    verify: MeasuringRules = VERIFY
+
+
+def load_profile(path: Path) -> DeviceProfile:
+    """Read a device file.
+
+    Raises:
+        InputError: no such file, no TOML, an unknown key or a wrong value.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        others = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none"
+        raise InputError(f"no device file {path}: write one, or choose of: {others}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: make it a readable text file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+    return parse_profile(document, str(path))
+
+
+def parse_profile(document: object, source: str) -> DeviceProfile:
+    """Check a device document; `source` is named in errors. A rules section starts from its own defaults."""
+    if isinstance(document, dict):
+        document = dict(document)
+        for section, rules in (("blocks", BLOCKS), ("networks", NETWORKS), ("verify", VERIFY)):
+            if isinstance(document.get(section), dict):
+                document[section] = {**rules.model_dump(), **document[section]}
+    try:
+        return DeviceProfile.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{source}: unknown key {where!r}; remove it or correct its spelling") from error
+        raise InputError(f"{source}: {where or 'the file'}: {first['msg']}; correct it") from error
