@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     """Load the workspace on first use, so that ``import hwnas`` stays light."""
     if name == "Workspace":
+        from hwnas._conflict import refuse_other_hwnas
         from hwnas.workspace import Workspace
 
+        refuse_other_hwnas()
         return Workspace
     raise AttributeError(f"module 'hwnas' has no attribute {name!r}")

@@ -12,7 +12,7 @@ Each message is one line that says what is wrong and what to do about it.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class HwnasError(Exception):
@@ -24,12 +24,16 @@ class HwnasError(Exception):
 class InfeasibleError(HwnasError):
     """No subnet meets the limits.
 
-    `reachable` maps a metric with its unit (``latency_ms``) to its least and greatest value in the space.
+    `reachable` maps a metric with its unit (``latency_ms``) to its least and greatest value in the space; `nearest`
+    is a JSON document of the model that comes closest, where one is known.
     """
 
-    def __init__(self, message: str, reachable: dict[str, tuple[float, float]]) -> None:
+    def __init__(
+        self, message: str, reachable: dict[str, tuple[float, float]], nearest: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.reachable = reachable
+        self.nearest = nearest
 
 
 class InputError(HwnasError):

@@ -1,0 +1,56 @@
+"""``hwnas specialize``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hwnas.cli._options import json_option, quiet_stdout, show, workspace_option
+from hwnas.cli._progress import progress
+
+
+@click.command("specialize", short_help="From a latency limit to a measured model.")
+@click.option("--latency", metavar="TIME", required=True, help="Limit on the measured p90: 2ms, 800us, 0.03s.")
+@click.option("--device", metavar="NAME", help="A file of devices/; the default is in hwnas.toml.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the search; the default is in hwnas.toml.")
+@workspace_option
+@json_option
+def command(latency: str, device: str | None, seed: int | None, workspace_path: Path, as_json: bool) -> int:
+    """Search, export and measure until a model holds the latency limit.
+
+    The device is profiled first where it has no table yet. The result is a package under export/. The exit code is 0
+    only if the model was measured to hold the limit; where nothing can, the reachable range is printed.
+
+    \b
+    Examples:
+      hwnas specialize --latency 2ms
+      hwnas specialize --latency 800us --device local --json
+    """
+    with quiet_stdout(), progress() as report:
+        from hwnas.workspace import Workspace
+
+        result = Workspace(workspace_path).specialize(latency, device, seed=seed, progress=report)
+        document = result.to_json()
+    show(document, _text(document), as_json)
+    return 0 if document["holds"] else 1
+
+
+def _text(document: dict[str, Any]) -> str:
+    limit = document["constraints"][0]
+    holds = "holds" if document["holds"] else "does not hold"
+    lines = [
+        f"{document['package'] or 'no package'}: {holds} {limit['limit']:g} {limit['unit']} on {document['device']}"
+    ]
+    measured = document["measured"]
+    if measured is not None:
+        times = measured["latency_ms"]
+        how = document["verified_by"]
+        lines.append(f"  latency   p90 {times['p90']:.3f} ms, median {times['median']:.3f} ms (by {how})")
+    accuracy = document.get("accuracy")
+    if accuracy is not None:
+        lines.append(f"  accuracy  {accuracy['top1']:.2%} of {accuracy['images']:,} {accuracy['split']} images")
+    if document.get("binding") is False:
+        lines.append("  note      the limit does not bind: even the slowest subnet is within it")
+    return "\n".join(lines)

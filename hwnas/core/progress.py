@@ -1,0 +1,12 @@
+"""How long work tells that it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, how much of it is done, and how much there is."""
+
+
+def silent(stage: str, done: int, total: int) -> None:  # noqa: ARG001
+    """Progress that nobody watches."""

@@ -1,0 +1,229 @@
+"""A workspace: a folder with ``hwnas.toml``. The only module that spells the names of its folders."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwnas.core.errors import InputError
+from hwnas.core.files import sync_folder
+from hwnas.core.progress import Progress, silent
+from hwnas.core.units import parse_latency_ms
+
+if TYPE_CHECKING:
+    from hwnas.config import Settings
+    from hwnas.pipeline.check import CheckReport
+    from hwnas.pipeline.profile import ProfileReport
+    from hwnas.pipeline.specialize import SpecializeReport
+
+SETTINGS = "hwnas.toml"
+DEVICES = "devices"
+TABLES = "luts"
+SUPERNETS = "ofa_supernet"
+EXPORTS = "export"
+
+TEMPLATE = (
+    SETTINGS,
+    DEVICES,
+    f"{TABLES}/README.md",
+    f"{SUPERNETS}/README.md",
+    f"{SUPERNETS}/fashion-mnist",
+    f"{EXPORTS}/README.md",
+)
+"""What `hwnas init` copies; pyproject.toml puts the same list into the wheel."""
+
+_STAGING = ".hwnas-init"
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "checkpoints", "*.tmp")
+
+
+class Workspace:
+    """A folder that holds settings, devices, tables, supernets and exports.
+
+    Raises:
+        InputError: the folder is no workspace, or its settings are wrong.
+    """
+
+    def __init__(self, path: str | Path = ".") -> None:
+        self.path = Path(path)
+        if not (self.path / SETTINGS).is_file():
+            raise InputError(f"{self.path.resolve()} has no {SETTINGS}: make a workspace there with 'hwnas init DIR'")
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What ``hwnas.toml`` says, read once."""
+        from hwnas import config
+
+        return config.load(self.settings_file)
+
+    @property
+    def settings_file(self) -> Path:
+        """The TOML file of the settings."""
+        return self.path / SETTINGS
+
+    @property
+    def devices_folder(self) -> Path:
+        """One TOML file a device."""
+        return self.path / DEVICES
+
+    @property
+    def tables_folder(self) -> Path:
+        """Measured tables, a folder a device and supernet."""
+        return self.path / TABLES
+
+    @property
+    def supernets_folder(self) -> Path:
+        """One folder a trained supernet."""
+        return self.path / SUPERNETS
+
+    @property
+    def export_folder(self) -> Path:
+        """One folder a verified package."""
+        return self.path / EXPORTS
+
+    def device_names(self) -> list[str]:
+        """The devices that have a file, in alphabetical order."""
+        return sorted(file.stem for file in self.devices_folder.glob("*.toml"))
+
+    def supernet_names(self) -> list[str]:
+        """The trained supernets, in alphabetical order."""
+        return _subfolders(self.supernets_folder)
+
+    def table_folders(self) -> list[Path]:
+        """Every folder of measured tables that is there."""
+        return [
+            self.tables_folder / device / net
+            for device in _subfolders(self.tables_folder)
+            for net in _subfolders(self.tables_folder / device)
+        ]
+
+    def packages(self) -> list[Path]:
+        """Every exported package that is there."""
+        return [self.export_folder / name for name in _subfolders(self.export_folder)]
+
+    def device_file(self, name: str) -> Path:
+        """The TOML file of a device.
+
+        Raises:
+            InputError: there is none.
+        """
+        return self.devices_folder / f"{_known(name, self.device_names(), self.devices_folder, 'device')}.toml"
+
+    def supernet_folder(self, name: str) -> Path:
+        """The folder of a trained supernet.
+
+        Raises:
+            InputError: there is none.
+        """
+        return self.supernets_folder / _known(name, self.supernet_names(), self.supernets_folder, "supernet")
+
+    def table_folder(self, device: str, supernet: str) -> Path:
+        """Where the tables of a device for a supernet's space are, or will be."""
+        return self.tables_folder / device / supernet
+
+    def profile(self, device: str | None = None, *, progress: Progress = silent) -> ProfileReport:
+        """Measure the block table of the default supernet's space on a device (default: the settings')."""
+        from hwnas.pipeline.profile import profile_device
+
+        return profile_device(self, device=device or self.settings.device, progress=progress)
+
+    def specialize(
+        self, latency: str, device: str | None = None, *, seed: int | None = None, progress: Progress = silent
+    ) -> SpecializeReport:
+        """Search, export and measure until a model's p90 on the device is at most `latency` (such as ``2ms``).
+
+        Raises:
+            InfeasibleError: no subnet is fast enough; says what is reachable.
+        """
+        from hwnas.pipeline.specialize import specialize
+
+        return specialize(
+            self,
+            latency_ms=parse_latency_ms(latency),
+            device=device or self.settings.device,
+            seed=self.settings.search.seed if seed is None else seed,
+            progress=progress,
+        )
+
+    def check(self) -> CheckReport:
+        """Check every file of the workspace, offline: settings, devices, tables, supernets, packages."""
+        from hwnas.pipeline.check import check
+
+        return check(self)
+
+    @classmethod
+    def init(cls, path: str | Path) -> Workspace:
+        """Make a workspace from the template; `path` is new or an empty folder.
+
+        ``hwnas.toml`` comes last, so that an interrupted copy is no workspace, and the same call goes on with it.
+
+        Raises:
+            InputError: the folder holds something, or cannot be written.
+        """
+        target = Path(path)
+        staging = target / _STAGING
+        if target.exists() and not target.is_dir():
+            raise InputError(f"{target} is a file: name a new folder")
+        if target.is_dir() and any(target.iterdir()) and not staging.exists():
+            raise InputError(f"{target} is not empty: name a new or an empty folder")
+        try:
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir(parents=True)
+            for name in TEMPLATE:
+                _copy(template_root() / name, staging / name)
+            for name in sorted({name.split("/")[0] for name in TEMPLATE}, key=lambda name: name == SETTINGS):
+                _move(staging / name, target / name)
+            staging.rmdir()
+            sync_folder(target)
+        except OSError as error:
+            raise InputError(f"cannot write {error.filename}: {error.strerror}; name a folder you can write") from error
+        return cls(target)
+
+
+def template_root() -> Path:
+    """The template inside an installed wheel; the repository's root where hwnas is installed editable.
+
+    Raises:
+        InputError: neither is there.
+    """
+    package = Path(__file__).parent
+    for root in (package / "_template", package.parent):
+        if (root / SETTINGS).is_file():
+            return root
+    raise InputError("this installation of hwnas carries no workspace template: reinstall it from a wheel")
+
+
+def _subfolders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _known(name: str, names: list[str], folder: Path, kind: str) -> str:
+    if name not in names:
+        raise InputError(f"no {kind} is called {name!r} in {folder}: choose one of {', '.join(names) or '(none yet)'}")
+    return name
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=_LEFT_OUT, copy_function=_copy_file)
+    else:
+        _copy_file(str(source), str(target))
+
+
+def _copy_file(source: str, target: str) -> None:
+    """Contents only: a template in a read-only site-packages must not make read-only workspaces."""
+    with open(source, "rb") as read, open(target, "wb") as write:
+        shutil.copyfileobj(read, write)
+        write.flush()
+        os.fsync(write.fileno())
+
+
+def _move(source: Path, target: Path) -> None:
+    if target.is_dir():  # left by an interrupted init
+        shutil.rmtree(target)
+    source.rename(target)
