@@ -20,9 +20,10 @@ from hwnas.core.net import INPUT, NetSpec, Op
 OPSET = 17
 """The oldest opset with all we need reaches the most runtimes, and newer ones buy nothing.
 
-Measured with onnxruntime 1.31.1, one thread of an AMD EPYC, the largest subnet of ofa_mbv3/small/v1, median of 480 calls
-in interleaved rounds: h_swish as HardSwish at opset 17/22/25 0.305/0.305/0.306 ms, as HardSigmoid and Mul 0.306/0.306/0.307
-(the runtime expands HardSwish to just these: equal outputs, bit for bit), as Add, Clip, Mul, Mul 0.386/0.385/0.383 ms.
+Measured with onnxruntime 1.31.1, one thread of an AMD EPYC, a subnet of 0.3 ms, median of 480 calls in interleaved
+rounds at opset 17, 22 and 25: h_swish as HardSwish 0.305, 0.305, 0.306 ms; as HardSigmoid and Mul 0.306, 0.306,
+0.307 (the runtime expands HardSwish to just these: outputs equal bit for bit); as Add, Clip, Mul, Mul 0.386, 0.385,
+0.383.
 """
 IR_VERSION = 8
 """What opset 17 came with."""
