@@ -1,0 +1,84 @@
+"""`build_table`: measure every distinct block of a space on a device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from hwnas.core.additive import distinct_blocks
+from hwnas.core.metrics import Measurement
+from hwnas.core.net import NetSpec
+from hwnas.core.protocols import Device, SearchSpace
+from hwnas.luts.table import LatencyTable, Provenance, Row
+
+TABLE = "table.csv"
+JOURNAL = "samples.jsonl"
+"""In the table's folder: the table, its provenance (table.json), and every sample behind it."""
+
+
+class Measured(Protocol):
+    """What a finished campaign has."""
+
+    @property
+    def measurements(self) -> Mapping[str, Measurement]: ...
+    @property
+    def failed(self) -> Mapping[str, str]: ...
+    @property
+    def device_seconds(self) -> float: ...
+
+
+class RunCampaign(Protocol):
+    """`hwnas.devices.campaign.campaign`, or a fake of it."""
+
+    def __call__(
+        self,
+        device: Device,
+        models: Sequence[tuple[str, Callable[[], bytes]]],
+        journal: Path,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Measured: ...
+
+
+def build_table(
+    space: SearchSpace,
+    device: Device,
+    build_onnx: Callable[[NetSpec], bytes],
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    campaign: RunCampaign,
+) -> LatencyTable:
+    """Measure the space's blocks through a journal in `folder`, and write the table there.
+
+    Killed and called again, it goes on where it was; called on a finished journal, it measures nothing. Blocks that
+    failed are named in the provenance and have no row. `progress` is called with (blocks done, blocks in all).
+    """
+    started = time.monotonic()
+    blocks = distinct_blocks(space)
+    models = [(key, _builder(build_onnx, net)) for key, net in blocks.items()]
+    result = campaign(device, models, folder / JOURNAL, progress)
+    rows = {key: Row.of(result.measurements[key]) for key in blocks if key in result.measurements}
+    facts = device.facts()
+    provenance = Provenance(
+        space=space.id,
+        device=facts,
+        precision=str(facts.get("precision", "float32")),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        rows=len(rows),
+        samples=sum(row.samples for row in rows.values()),
+        median_spread=float(np.median([row.spread for row in rows.values()])) if rows else 0.0,
+        seconds=round(time.monotonic() - started, 3),
+        device_seconds=round(result.device_seconds, 3),
+        failed=dict(result.failed),
+    )
+    LatencyTable(rows, provenance).write(folder / TABLE)
+    return LatencyTable.read(folder / TABLE)
+
+
+def _builder(build_onnx: Callable[[NetSpec], bytes], net: NetSpec) -> Callable[[], bytes]:
+    return lambda: build_onnx(net)

@@ -1,0 +1,129 @@
+"""`LatencyTable`: the measured blocks of one space on one device, as CSV with its provenance beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hwnas.core.errors import InputError
+from hwnas.core.files import write_atomic
+from hwnas.core.metrics import Measurement
+from hwnas.core.net import NetSpec
+
+COLUMNS = ("key", "median_ms", "p90_ms", "spread", "samples")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured block; `spread` is the inter-quartile range over the median, `samples` how many there were."""
+
+    median_ms: float
+    p90_ms: float
+    spread: float
+    samples: int
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> Row:
+        """The summary of all samples of a block."""
+        samples = len(measurement.samples_ms)
+        return cls(measurement.median, measurement.p90, measurement.spread, samples)
+
+
+class Provenance(BaseModel):
+    """Where a table comes from; `device` holds the probed facts: CPU, cores, runtime and version, threads, rules."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    schema_version: Literal[1] = 1
+    space: str
+    device: dict[str, Any]
+    precision: str = "float32"
+    date: str
+    rows: int
+    samples: int
+    median_spread: float
+    seconds: float
+    device_seconds: float
+    failed: dict[str, str] = {}
+    csv_sha256: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyTable:
+    """Rows by `NetSpec.key()`, and where they come from."""
+
+    rows: Mapping[str, Row]
+    provenance: Provenance
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    @property
+    def device(self) -> str:
+        """Name of the device that was measured."""
+        return str(self.provenance.device.get("device", "the device"))
+
+    def row(self, net: NetSpec) -> Row:
+        """The row of a block.
+
+        Raises:
+            InputError: the block was not measured; the message names it.
+        """
+        key = net.key()
+        if key in self.rows:
+            return self.rows[key]
+        why = self.provenance.failed.get(key)
+        reason = f" (it failed there: {why})" if why else ""
+        raise InputError(f"the latency table of {self.device} has no row {key!r}{reason}: run `hwnas profile` again")
+
+    def sha256(self) -> str:
+        """Hash of the rows as written."""
+        return hashlib.sha256(self._csv()).hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Write `path` (CSV) and its provenance (same name, .json), each whole or not at all."""
+        content = self._csv()
+        provenance = self.provenance.model_copy(update={"csv_sha256": hashlib.sha256(content).hexdigest()})
+        write_atomic(path, content)
+        write_atomic(path.with_suffix(".json"), provenance.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> LatencyTable:
+        """Read what `write` wrote.
+
+        Raises:
+            InputError: there is no table, or it is truncated, changed or lacks its provenance.
+        """
+        try:
+            content = path.read_bytes()
+            provenance = Provenance.model_validate_json(path.with_suffix(".json").read_bytes())
+        except FileNotFoundError as error:
+            raise InputError(f"no latency table {error.filename}: run `hwnas profile`") from error
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}; make it readable") from error
+        except ValidationError as error:
+            raise InputError(f"{path.with_suffix('.json')} is damaged: run `hwnas profile` again") from error
+        if hashlib.sha256(content).hexdigest() != provenance.csv_sha256:
+            raise InputError(f"{path} is truncated or was changed: run `hwnas profile` again")
+        frame = pd.read_csv(io.BytesIO(content), float_precision="round_trip", dtype={"key": str})
+        if tuple(frame.columns) != COLUMNS or not (frame["median_ms"] > 0).all():
+            raise InputError(f"{path} is no latency table: run `hwnas profile` again")
+        values = zip(*(frame[column].tolist() for column in COLUMNS), strict=True)
+        rows = {str(key): Row(float(a), float(b), float(c), int(n)) for key, a, b, c, n in values}
+        return cls(rows, provenance)
+
+    def _csv(self) -> bytes:
+        records = [(key, r.median_ms, r.p90_ms, r.spread, r.samples) for key, r in self.rows.items()]
+        return (
+            pd.DataFrame.from_records(records, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n").encode()
+        )
