@@ -1,4 +1,4 @@
-"""The PyPI package ``slimnet`` installs an import package that is also called ``hwnas``; the two cannot share a venv."""
+"""The PyPI package ``slimnet`` installs an import package called ``hwnas`` too; the two cannot share a venv."""
 
 from __future__ import annotations
 

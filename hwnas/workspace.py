@@ -137,11 +137,12 @@ class Workspace:
         Raises:
             InfeasibleError: no subnet is fast enough; says what is reachable.
         """
+        latency_ms = parse_latency_ms(latency)  # before the imports, so that a wrong unit is told at once
         from hwnas.pipeline.specialize import specialize
 
         return specialize(
             self,
-            latency_ms=parse_latency_ms(latency),
+            latency_ms=latency_ms,
             device=device or self.settings.device,
             seed=self.settings.search.seed if seed is None else seed,
             progress=progress,
@@ -162,7 +163,7 @@ class Workspace:
         Raises:
             InputError: the folder holds something, or cannot be written.
         """
-        target = Path(path)
+        target, root = Path(path), template_root()
         staging = target / _STAGING
         if target.exists() and not target.is_dir():
             raise InputError(f"{target} is a file: name a new folder")
@@ -172,13 +173,13 @@ class Workspace:
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
             for name in TEMPLATE:
-                _copy(template_root() / name, staging / name)
+                _copy(root / name, staging / name)
             for name in sorted({name.split("/")[0] for name in TEMPLATE}, key=lambda name: name == SETTINGS):
                 _move(staging / name, target / name)
             staging.rmdir()
             sync_folder(target)
         except OSError as error:
-            raise InputError(f"cannot write {error.filename}: {error.strerror}; name a folder you can write") from error
+            raise InputError(f"cannot write {error.filename}: {error.strerror}; name a folder that can be written") from error
         return cls(target)
 
 
@@ -186,13 +187,16 @@ def template_root() -> Path:
     """The template inside an installed wheel; the repository's root where hwnas is installed editable.
 
     Raises:
-        InputError: neither is there.
+        InputError: a part of it is missing.
     """
     package = Path(__file__).parent
-    for root in (package / "_template", package.parent):
-        if (root / SETTINGS).is_file():
-            return root
-    raise InputError("this installation of hwnas carries no workspace template: reinstall it from a wheel")
+    root = package / "_template"
+    if not root.is_dir():
+        root = package.parent
+    missing = [name for name in TEMPLATE if not (root / name).exists()]
+    if missing:
+        raise InputError(f"this installation of hwnas lacks {missing[0]} of the workspace template: install it again")
+    return root
 
 
 def _subfolders(folder: Path) -> list[str]:
