@@ -92,7 +92,7 @@ def test_at_the_very_ends(make: Callable[[], Strategy]) -> None:
         strategy = type(make())(seeds=ArchBatch.of([seed]))  # type: ignore[call-arg]
         trials = list(strategy.search(problem, np.random.default_rng(0)))
         assert seed in {trial.arch for trial in trials}
-        assert len(trials) >= 10
+        assert len(trials) >= 5
         _check(problem, trials)
 
 
