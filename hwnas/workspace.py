@@ -179,7 +179,9 @@ class Workspace:
             staging.rmdir()
             sync_folder(target)
         except OSError as error:
-            raise InputError(f"cannot write {error.filename}: {error.strerror}; name a folder that can be written") from error
+            raise InputError(
+                f"cannot write {error.filename}: {error.strerror}; name a folder that can be written"
+            ) from error
         return cls(target)
 
 
