@@ -1,1 +1,1 @@
-"""Devices: what they are (`profile`), how they are reached (`transport`), how models are measured (`device`, `campaign`)."""
+"""Devices: what they are (profile), how they are reached (transport), how models are measured (device, campaign)."""

@@ -22,8 +22,8 @@ class MeasuringRules(BaseModel):
 
     group: PositiveInt = 8
     rounds: PositiveInt = 10
-    min_samples: PositiveInt = 60
-    min_seconds: PositiveFloat = 0.01
+    min_samples: PositiveInt = 100
+    min_seconds: PositiveFloat = 0.015
     max_seconds: PositiveFloat = 20.0
     settle_runs: NonNegativeInt = 2
     warm_up_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05

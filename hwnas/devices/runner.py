@@ -3,7 +3,7 @@
 ``python runner.py`` answers framed requests on stdin with framed answers on stdout, so the same file serves a local
 child process and a far device behind any byte pipe. A frame is::
 
-    magic "HWN1" | header length u32 | body length u32 | crc32 of all that follows and the two lengths u32 | header | body
+    magic "HWN1" | header length u32 | body length u32 | crc32 u32 of lengths, header and body | header | body
 
 all big-endian; the header is one JSON object, the body raw bytes. Requests (header key "do"):
 
@@ -292,16 +292,17 @@ class Runner:
             self._rounds(models, header["rules"], random.Random(header["seed"]))
         finally:
             gc.enable()
-        samples = [np.array(model.samples_ns, dtype=np.float64) / 1e6 for model in models.values()]
-        reply = {
-            "models": [
-                {"name": name, "samples": len(part), "warm_up": warm[name], "device_seconds": spent}
-                for (name, part), spent in zip(
-                    zip(models, samples), [model.device_seconds - before[name] for name, model in models.items()]
-                )
-            ]
-        }
-        return reply, np.concatenate(samples).astype("<f8").tobytes()
+        entries = [
+            {
+                "name": name,
+                "samples": len(model.samples_ns),
+                "warm_up": warm[name],
+                "device_seconds": model.device_seconds - before[name],
+            }
+            for name, model in models.items()
+        ]
+        samples_ns = [sample for model in models.values() for sample in model.samples_ns]
+        return {"models": entries}, (np.array(samples_ns, dtype="<f8") / 1e6).tobytes()
 
     def _warm(self, model: Loaded, rules: Dict[str, Any]) -> Dict[str, Any]:
         self._leave_if_gone()

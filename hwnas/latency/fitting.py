@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwnas.core.metrics import Floats
 
@@ -44,17 +45,17 @@ def robust(features: Floats, target: Floats, unit: Floats, importance: Floats) -
     scale = np.maximum(np.abs(features).max(axis=0), 1e-300)
     rows, goal = features / scale / unit[:, None], target / unit
     trust = np.ones(len(goal))
-    weights = np.zeros(features.shape[1])
+    weights: Floats = np.zeros(features.shape[1])
     for _ in range(ROUNDS):
         root = np.sqrt(trust * importance)
         weights = non_negative(rows * root[:, None], goal * root)
         residual = np.abs(rows @ weights - goal)
         sigma = MAD_TO_SIGMA * float(np.median(residual))
         trust = np.minimum(1.0, HUBER * sigma / np.maximum(residual, 1e-12)) if sigma > 0 else trust
-    return weights / scale
+    return np.asarray(weights / scale, dtype=np.float64)
 
 
-def folds(count: int, parts: int = 10) -> list[np.ndarray[tuple[int], np.dtype[np.intp]]]:
+def folds(count: int, parts: int = 10) -> list[NDArray[np.intp]]:
     """Row indices of up to `parts` held-out folds; each row is in one of them."""
     return [np.arange(start, count, min(parts, count)) for start in range(min(parts, count))]
 

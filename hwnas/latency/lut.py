@@ -23,7 +23,7 @@ from hwnas.latency.features import BlockFeatures, BlockIndex
 from hwnas.luts import LatencyTable
 
 NEAR = 0.1
-"""A measurement this relative distance from the limit counts half as close as one at the limit (one sigma)."""
+"""A measurement this relative distance from the limit counts e^-1/2 as much as one at the limit: one sigma of a bell."""
 NEAR_WEIGHT = 4.0
 """How much more than others a network measured at the limit weighs: that is where the model must be right."""
 SHRINK = 0.25
@@ -86,9 +86,12 @@ class Points:
 
     def join(self, other: Points) -> Points:
         """These points and then the others."""
-        pairs = ((self.genes, other.genes), (self.median, other.median), (self.p90, other.p90))
-        genes, median, p90 = (np.concatenate(pair) for pair in pairs)
-        return Points(genes, median, p90, np.concatenate([self.verdict, other.verdict]))
+        return Points(
+            np.concatenate([self.genes, other.genes]),
+            np.concatenate([self.median, other.median]),
+            np.concatenate([self.p90, other.p90]),
+            np.concatenate([self.verdict, other.verdict]),
+        )
 
     def nearness(self, limit_ms: float | None, statistic: Statistic) -> Floats:
         """1 at the limit, falling to 0 away from it; 1 everywhere where there is no limit."""
