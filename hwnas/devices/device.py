@@ -117,18 +117,18 @@ class OpenDevice:
 
     def _try_group(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
         loaded: list[str] = []
-        try:
-            for model in models:
-                try:
-                    self._load(model)
-                    loaded.append(model.name)
-                except RunnerDiedError:
-                    raise
-                except DeviceError as error:
-                    failed[model.name] = str(error)
-            return self._sample(loaded, failed) if loaded else []
-        finally:
-            self._unload(loaded)
+        for model in models:
+            try:
+                self._load(model)
+                loaded.append(model.name)
+            except RunnerDiedError:
+                raise
+            except DeviceError as error:
+                failed[model.name] = str(error)
+        results = self._sample(loaded, failed) if loaded else []
+        # Not in a finally: after Ctrl-C the runner may still be measuring, and nobody should wait for its answer.
+        self._channel.ask({"do": "unload", "names": loaded})
+        return results
 
     def _load(self, model: DeviceModel) -> None:
         header = {"do": "load", "name": model.name, "threads": self._profile.threads, "seed": self.rules.seed}
@@ -152,12 +152,6 @@ class OpenDevice:
         channel.device_seconds += sum(float(entry["device_seconds"]) for entry in answer["models"])
         parts = np.split(samples, ends[:-1])
         return [(str(e["name"]), Measurement(part)) for e, part in zip(answer["models"], parts, strict=True)]
-
-    def _unload(self, names: list[str]) -> None:
-        try:
-            self._channel.ask({"do": "unload", "names": names})
-        except RunnerDiedError:
-            pass  # with the runner went its models; the caller restarts it
 
 
 @contextmanager

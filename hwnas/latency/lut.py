@@ -23,7 +23,7 @@ from hwnas.latency.features import BlockFeatures, BlockIndex
 from hwnas.luts import LatencyTable
 
 NEAR = 0.1
-"""A measurement this relative distance from the limit counts e^-1/2 as much as one at the limit: one sigma of a bell."""
+"""How far from the limit, relative to it, a measurement still counts as near: the sigma of a bell."""
 NEAR_WEIGHT = 4.0
 """How much more than others a network measured at the limit weighs: that is where the model must be right."""
 SHRINK = 0.25

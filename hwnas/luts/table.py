@@ -115,11 +115,13 @@ class LatencyTable:
             raise InputError(f"{path.with_suffix('.json')} is damaged: run `hwnas profile` again") from error
         if hashlib.sha256(content).hexdigest() != provenance.csv_sha256:
             raise InputError(f"{path} is truncated or was changed: run `hwnas profile` again")
-        frame = pd.read_csv(io.BytesIO(content), float_precision="round_trip", dtype={"key": str})
-        if tuple(frame.columns) != COLUMNS or not (frame["median_ms"] > 0).all():
-            raise InputError(f"{path} is no latency table: run `hwnas profile` again")
-        values = zip(*(frame[column].tolist() for column in COLUMNS), strict=True)
-        rows = {str(key): Row(float(a), float(b), float(c), int(n)) for key, a, b, c, n in values}
+        try:
+            # Read as text: Python's float() gives every value back exactly, in all versions of pandas.
+            frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+            values = zip(*(frame[column].tolist() for column in COLUMNS), strict=True)
+            rows = {str(key): Row(float(a), float(b), float(c), int(n)) for key, a, b, c, n in values}
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path} is no latency table: run `hwnas profile` again") from error
         return cls(rows, provenance)
 
     def _csv(self) -> bytes:

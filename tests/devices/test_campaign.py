@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_models import gone_within
 
 from hwnas.core.errors import InputError
 from hwnas.core.files import read_lines
@@ -20,7 +21,6 @@ from hwnas.devices.campaign import campaign, run_campaign
 from hwnas.devices.device import open_device
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
 from hwnas.devices.transport import Replay
-from tiny_models import gone_within
 
 QUICK = MeasuringRules(group=2, rounds=2, min_samples=6, min_seconds=0.001, warm_up_max_seconds=0.02)
 PROFILE = DeviceProfile(name="here", blocks=QUICK)
@@ -82,7 +82,11 @@ def test_nothing_is_measured_twice(tmp_path):
 def test_another_device_or_other_rules_set_the_journal_aside(tmp_path, caplog):
     journal = tmp_path / "j.jsonl"
     for number, (profile, cpu) in enumerate(
-        [(PROFILE, "a"), (PROFILE, "b"), (PROFILE.model_copy(update={"blocks": QUICK.model_copy(update={"seed": 1})}), "b")]
+        [
+            (PROFILE, "a"),
+            (PROFILE, "b"),
+            (PROFILE.model_copy(update={"blocks": QUICK.model_copy(update={"seed": 1})}), "b"),
+        ]
     ):
         asked: list[str] = []
         with replayed(profile, cpu=cpu) as device:
@@ -151,7 +155,9 @@ def test_sigkill_loses_nothing_finished_and_leaves_no_runner(tmp_path):
     journal = tmp_path / "j.jsonl"
     for target in (2, 12, 24, None):
         before = finished(journal)
-        child = subprocess.Popen([sys.executable, "-c", SCRIPT, str(journal)], stdout=subprocess.PIPE, text=True, cwd=HERE)
+        child = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(journal)], stdout=subprocess.PIPE, text=True, cwd=HERE
+        )
         runner_pid = int(child.stdout.readline())
         while target is not None and len(finished(journal)) < target:
             time.sleep(0.001)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_models import alive, matmul, mismatched
 
 from hwnas.core.errors import DeviceError
 from hwnas.core.protocols import DeviceModel
@@ -17,7 +18,6 @@ from hwnas.devices.device import ModelsFailedError, open_device
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
 from hwnas.devices.transport import LocalTransport, Replay, RunnerDiedError
-from tiny_models import alive, matmul, mismatched
 
 QUICK = MeasuringRules(group=3, rounds=3, min_samples=10, min_seconds=0.001, warm_up_max_seconds=0.05)
 LOCAL = DeviceProfile(name="here", blocks=QUICK)
@@ -91,10 +91,10 @@ class Fragile(Replay):
 def test_a_model_that_kills_runners_costs_only_itself():
     names = ["a", "deadly", "b"]
     results = {}
-    with open_device(LOCAL, connect=lambda: Fragile({}, lambda name: np.ones(4))) as fragile:
-        with pytest.raises(ModelsFailedError) as caught:
-            for name, measurement in fragile.measure([DeviceModel(name, b"") for name in names]):
-                results[name] = measurement
+    connected = open_device(LOCAL, connect=lambda: Fragile({}, lambda name: np.ones(4)))
+    with connected as fragile, pytest.raises(ModelsFailedError) as caught:
+        for name, measurement in fragile.measure([DeviceModel(name, b"") for name in names]):
+            results[name] = measurement
     assert sorted(results) == ["a", "b"]
     assert list(caught.value.failed) == ["deadly"]
 
@@ -115,9 +115,8 @@ def test_pins_to_cores():
 
 
 def test_a_core_that_is_not_there():
-    with pytest.raises(DeviceError):
-        with open_device(LOCAL.model_copy(update={"cores": [4095]})):
-            pass
+    with pytest.raises(DeviceError), open_device(LOCAL.model_copy(update={"cores": [4095]})):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -178,3 +177,24 @@ def test_what_libraries_print_harms_no_frame():
     assert noisy != source
     with contextlib.closing(LocalTransport([sys.executable, "-c", noisy])) as transport:
         assert transport.request({"do": "probe"})[0]["ok"]
+
+
+def test_ctrl_c_waits_for_no_measurement(monkeypatch):
+    long = QUICK.model_copy(update={"rounds": 1000, "min_seconds": 60.0, "max_seconds": 60.0})
+
+    def interrupted(self, size, deadline):
+        if self.requests > 3:  # configure, probe, load, then measure
+            raise KeyboardInterrupt
+        return read(self, size, deadline)
+
+    def counted(self, data):
+        self.requests = getattr(self, "requests", 0) + 1
+        return send(self, data)
+
+    read, send = LocalTransport._read, LocalTransport._send
+    monkeypatch.setattr(LocalTransport, "_read", interrupted)
+    monkeypatch.setattr(LocalTransport, "_send", counted)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), open_device(LOCAL, long) as opened:
+        list(opened.measure([DeviceModel("m", matmul())]))
+    assert time.monotonic() - start < 30  # half of what the measurement would take
