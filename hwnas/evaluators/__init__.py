@@ -1,0 +1,1 @@
+"""Ways to score the quality of architectures."""
