@@ -1,0 +1,122 @@
+"""Data sets and their splits: the one module that decides which image serves what.
+
+| split | from | serves |
+|---|---|---|
+| train | training images | weights |
+| calibration | 2,000 of train | batch normalisation statistics |
+| predictor | held-out training images | accuracies that the predictor is fitted on |
+| choice | held-out training images | choosing among finalists |
+| test | test images | reported accuracy, nothing else |
+
+Splits are drawn by a fixed permutation, so they are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from hwnas.core.errors import InputError
+from hwnas.core.files import write_atomic
+
+Bytes = NDArray[np.uint8]
+
+SPLIT_SEED = 20200523
+"""Any constant will do, as long as it never changes: stored accuracies depend on it."""
+PREDICTOR_IMAGES = 2000
+CHOICE_IMAGES = 3000
+CALIBRATION_IMAGES = 2000
+"""As published for batch normalisation (once-for-all, appendix B)."""
+SHIPPED = ("test", "calibration", "choice")
+"""Splits that a supernet folder carries."""
+
+_IDX_HEADERS = {"images": 16, "labels": 8}
+"""Bytes before the data in an IDX file of images (magic, count, rows, columns) and of labels (magic, count)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """N images (uint8, N x H x W x C) and their N labels (uint8)."""
+
+    images: Bytes
+    labels: Bytes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.int64]) -> Split:
+        """The images at `rows`, in that order."""
+        return Split(self.images[rows], self.labels[rows])
+
+
+def split_rows(count: int) -> dict[str, NDArray[np.int64]]:
+    """Rows of `count` training images that each split takes; calibration lies inside train, all others are disjoint."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(count)
+    held_out = PREDICTOR_IMAGES + CHOICE_IMAGES
+    train = order[held_out:]
+    return {
+        "predictor": order[:PREDICTOR_IMAGES],
+        "choice": order[PREDICTOR_IMAGES:held_out],
+        "train": train,
+        "calibration": train[:CALIBRATION_IMAGES],
+    }
+
+
+def read_fashion_mnist(folder: Path) -> dict[str, Split]:
+    """Every split of Fashion-MNIST (Xiao et al. 2017, MIT) from its four IDX files.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    whole = Split(_read_idx(folder, "train", "images"), _read_idx(folder, "train", "labels"))
+    splits = {name: whole.take(rows) for name, rows in split_rows(len(whole)).items()}
+    splits["test"] = Split(_read_idx(folder, "t10k", "images"), _read_idx(folder, "t10k", "labels"))
+    return splits
+
+
+def _read_idx(folder: Path, part: str, what: str) -> Bytes:
+    path = folder / f"{part}-{what}-idx{3 if what == 'images' else 1}-ubyte.gz"
+    try:
+        raw = gzip.decompress(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: install Debian's dataset-fashion-mnist, or set data in the recipe") from error
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path} is damaged ({error}): fetch it again") from error
+    values = np.frombuffer(raw, np.uint8, offset=_IDX_HEADERS[what])
+    return values.reshape(-1, 28, 28, 1) if what == "images" else values
+
+
+READERS = {"fashion-mnist": read_fashion_mnist}
+"""Data sets by the name that recipes use."""
+
+
+def pack(splits: Mapping[str, Split], path: Path) -> None:
+    """Write the shipped splits as one LZMA-compressed safetensors file (a sixth smaller than gzip here)."""
+    tensors = {}
+    for name in SHIPPED:
+        tensors[f"{name}.images"] = np.ascontiguousarray(splits[name].images)
+        tensors[f"{name}.labels"] = np.ascontiguousarray(splits[name].labels)
+    write_atomic(path, lzma.compress(safetensors.numpy.save(tensors), preset=9 | lzma.PRESET_EXTREME))
+
+
+def unpack(path: Path) -> dict[str, Split]:
+    """Read what `pack` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        tensors = safetensors.numpy.load(lzma.decompress(path.read_bytes()))
+        return {name: Split(tensors[f"{name}.images"], tensors[f"{name}.labels"]) for name in SHIPPED}
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: the supernet folder is not whole, restore or train it again") from error
+    except (lzma.LZMAError, SafetensorError, KeyError, EOFError) as error:
+        raise InputError(f"{path} is damaged: restore it, or train the supernet again") from error

@@ -1,0 +1,59 @@
+"""Accuracy of subnets with statistics of their own."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hwnas.core.arch import Arch
+from hwnas.core.images import preprocess
+from hwnas.ofa_supernet.data import Split
+from hwnas.ofa_supernet.network import OfaSupernet
+from hwnas.ofa_supernet.static import StaticNet, recalibrate, set_statistics
+
+BATCH = 250
+"""Images a forward pass; larger ones fall out of the cache here and are slower."""
+
+
+class Normalisation(Protocol):
+    """Anything that tells each channel's mean and standard deviation (a recipe)."""
+
+    @property
+    def mean(self) -> list[float]: ...
+
+    @property
+    def std(self) -> list[float]: ...
+
+
+def inputs(images: NDArray[np.uint8], resolution: int, by: Normalisation) -> Tensor:
+    """Images (uint8, N x H x W x C) as a channels-last float tensor (N x C x R x R)."""
+    array = preprocess(images, resolution, tuple(by.mean), tuple(by.std))
+    return torch.from_numpy(array).contiguous(memory_format=torch.channels_last)
+
+
+def recalibrated(supernet: OfaSupernet, arch: Arch, images: NDArray[np.uint8], by: Normalisation) -> StaticNet:
+    """A stand-alone copy of `arch` with exact statistics over `images` (uint8, N x H x W x C)."""
+    network = supernet.extract(arch)
+    batches = inputs(images, network.net.input_shape[1], by).split(BATCH)
+    set_statistics(network, recalibrate(network.net, network.weights, batches))
+    return network
+
+
+@torch.inference_mode()
+def predictions(network: StaticNet, images: NDArray[np.uint8], by: Normalisation) -> NDArray[np.int64]:
+    """The likeliest class of each image, N values."""
+    resolution = network.net.input_shape[1]
+    parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    return np.concatenate([network(inputs(part, resolution, by)).argmax(1).numpy() for part in parts])
+
+
+def accuracy(
+    supernet: OfaSupernet, arch: Arch, split: Split, calibration: NDArray[np.uint8], by: Normalisation
+) -> float:
+    """Share of `split` that the recalibrated subnet classifies rightly."""
+    network = recalibrated(supernet, arch, calibration, by)
+    return float(np.mean(predictions(network, split.images, by) == split.labels))

@@ -1,0 +1,158 @@
+"""`OfaSupernet`: the full network's weights, and every subnet as slices of them.
+
+Slicing is one rule for all operators: the first output and input channels. Kernels shrink by the published elastic
+kernel (Cai et al., ICLR 2020, section 3.2): the centre crop goes through a learnt matrix, 7 -> 5 and 5 -> 3, one pair of
+matrices a layer, shared by its channels and identity at the start.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hwnas.core.arch import Arch
+from hwnas.core.net import NetSpec, Op
+from hwnas.ofa_supernet.forward import Norm, NormFunction, OpWeights, normalise, run
+from hwnas.ofa_supernet.static import StaticNet, stored_weights
+from hwnas.spaces.ofa_mbv3 import OfaMbv3
+
+
+class OfaSupernet(nn.Module):
+    """Shared weights of every subnet in a space; which subnet runs is an argument, never a hidden state."""
+
+    def __init__(self, space: OfaMbv3, seed: int = 0) -> None:
+        super().__init__()
+        self.space = space
+        generator = torch.Generator().manual_seed(seed)
+        full = space.lower(space.largest)
+        self._full_kernel = {op.name: op.kernel for op in full.ops}
+        self.full = StaticNet(full, lambda op: _fresh(op, generator))
+        self._kernels = sorted(space.layout.kernels)
+        for op in full.ops:
+            if op.kind == "conv" and op.kernel == self._kernels[-1]:
+                owner = self.full.get_submodule(op.name)
+                for target in self._kernels[:-1]:
+                    owner.register_parameter(f"to_{target}", nn.Parameter(torch.eye(target * target)))
+
+    def net(self, arch: Arch) -> NetSpec:
+        """The lowered network of an architecture, at its own resolution."""
+        return self.space.lower(arch)
+
+    def weights(self, op: Op) -> OpWeights:
+        """The slice of the shared weights that `op` uses."""
+        held = stored_weights(op, self.full)
+        shape = op.weight_shape
+        assert shape is not None
+        weight = held.weight[: shape[0], : shape[1]]
+        if op.kind == "conv" and op.kernel < self._full_kernel[op.name]:
+            weight = self._shrink(op, weight)
+        norm = held.norm
+        if norm is not None:
+            size = shape[0]
+            norm = Norm(norm.weight[:size], norm.bias[:size], norm.running_mean[:size], norm.running_var[:size])
+        return OpWeights(weight.contiguous(), None if held.bias is None else held.bias[: shape[0]], norm)
+
+    def _shrink(self, op: Op, weight: Tensor) -> Tensor:
+        owner = self.full.get_submodule(op.name)
+        size = self._full_kernel[op.name]
+        for target in reversed(self._kernels):
+            if not op.kernel <= target < size:
+                continue
+            edge = (size - target) // 2
+            crop = weight[:, :, edge : edge + target, edge : edge + target]
+            flat = F.linear(crop.reshape(-1, target * target), owner.get_parameter(f"to_{target}"))
+            weight = flat.view(*crop.shape)
+            size = target
+        return weight
+
+    def forward(
+        self, images: Tensor, net: NetSpec | None = None, norm: NormFunction = normalise, dropout: float = 0.0
+    ) -> Tensor:
+        """Logits (N x classes) of `images` under the subnet `net`; the full network where none is given."""
+        return run(self.full.net if net is None else net, self.weights, images, norm, dropout)
+
+    def subnet(self, arch: Arch) -> Subnet:
+        """A module that runs one architecture on the shared weights."""
+        return Subnet(self, self.net(arch))
+
+    @torch.no_grad()
+    def extract(self, arch: Arch) -> StaticNet:
+        """A stand-alone copy of one architecture, equal to its subnet bit for bit."""
+        return StaticNet(self.net(arch), self.weights).eval()
+
+    @torch.no_grad()
+    def sort_channels(self) -> None:
+        """Reorder the middle channels of every block by importance, without changing the full network.
+
+        Importance is the L1 norm of the projection's input weights, as published (once-for-all, section 3.2); the
+        expansion, depthwise, squeeze-and-excitation and projection layers are permuted together.
+        """
+        names = {op.name for op in self.full.net.ops}
+        for name in sorted(names):
+            if name.endswith(".inverted_bottleneck"):
+                block = name.removesuffix(".inverted_bottleneck")
+                importance = self.full.get_parameter(f"{block}.point_linear.weight").abs().sum((0, 2, 3))
+                self._permute(block, torch.argsort(importance, descending=True), f"{block}.se.reduce" in names)
+
+    def _permute(self, block: str, order: Tensor, has_se: bool) -> None:
+        outputs = [f"{block}.inverted_bottleneck", f"{block}.depth_conv"]
+        inputs = [f"{block}.point_linear"]
+        if has_se:
+            outputs.append(f"{block}.se.expand")
+            inputs.append(f"{block}.se.reduce")
+        for name in outputs:
+            owner = self.full.get_submodule(name)
+            tensors = [owner.get_parameter("weight")]
+            if has_se and name.endswith("expand"):
+                tensors.append(owner.get_parameter("bias"))
+            else:
+                inner = owner.get_submodule("norm")
+                tensors += [*inner.parameters(recurse=False), *inner.buffers(recurse=False)]
+            for tensor in tensors:
+                tensor.copy_(tensor[order])
+        for name in inputs:
+            weight = self.full.get_parameter(f"{name}.weight")
+            weight.copy_(weight[:, order])
+        if has_se:
+            middle = self.full.get_parameter(f"{block}.se.reduce.weight").abs().sum((1, 2, 3))
+            self._permute_se(block, torch.argsort(middle, descending=True))
+
+    def _permute_se(self, block: str, order: Tensor) -> None:
+        reduce = self.full.get_submodule(f"{block}.se.reduce")
+        for name in ("weight", "bias"):
+            tensor = reduce.get_parameter(name)
+            tensor.copy_(tensor[order])
+        expand = self.full.get_parameter(f"{block}.se.expand.weight")
+        expand.copy_(expand[:, order])
+
+
+class Subnet(nn.Module):
+    """One architecture on a supernet's shared weights; it owns nothing."""
+
+    def __init__(self, supernet: OfaSupernet, net: NetSpec) -> None:
+        super().__init__()
+        self._shared = (supernet,)  # in a tuple, so that the weights are not registered as this module's own
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N x classes) of images (N x C x H x W)."""
+        return run(self.net, self._shared[0].weights, images)
+
+
+def _fresh(op: Op, generator: torch.Generator) -> OpWeights:
+    """He initialisation by fan-out, as published; linear layers uniform by fan-in; normalisation at identity."""
+    shape = op.weight_shape
+    assert shape is not None
+    if op.kind == "conv":
+        fan_out = op.kernel * op.kernel * shape[0] / op.groups
+        weight = torch.randn(shape, generator=generator) * math.sqrt(2.0 / fan_out)
+    else:
+        weight = (torch.rand(shape, generator=generator) * 2 - 1) / math.sqrt(shape[1])
+    channels = shape[0]
+    norm = None
+    if op.norm:
+        norm = Norm(torch.ones(channels), torch.zeros(channels), torch.zeros(channels), torch.ones(channels))
+    return OpWeights(weight, torch.zeros(channels) if op.bias else None, norm)

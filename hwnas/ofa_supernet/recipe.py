@@ -1,0 +1,110 @@
+"""Training recipes: one TOML file, one readable table a stage."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hwnas.core.errors import InputError
+from hwnas.ofa_supernet.data import READERS
+from hwnas.spaces import load
+from hwnas.spaces.ofa_mbv3 import OfaMbv3
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stage(_Table):
+    """One stage of progressive shrinking: which options are elastic, for how long, at which learning rate.
+
+    An option list left out means the largest option alone. `resolution_bias` b draws a batch's resolution R with a
+    probability proportional to R^-b: 0 is uniform, 2 spends equal compute on each.
+    """
+
+    name: str
+    epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    subnets: int = Field(default=1, ge=1)
+    kernels: list[int] | None = None
+    expansions: list[int] | None = None
+    depths: list[int] | None = None
+    resolutions: list[int] | None = None
+    resolution_bias: float = 0.0
+    distill: float = Field(default=0.0, ge=0)
+    sort_channels: bool = False
+
+
+class PredictorRecipe(_Table):
+    """How the accuracy predictor's data is made: sampled subnets, images to recalibrate and to measure each on."""
+
+    subnets: int = Field(default=200, ge=20)
+    images: int = Field(default=1000, ge=1)
+    calibration_images: int = Field(default=256, ge=1)
+
+
+class Recipe(_Table):
+    """Everything that decides a trained supernet, besides the data itself."""
+
+    space: str
+    dataset: str
+    data: Path
+    labels: list[str]
+    mean: list[float]
+    std: list[float]
+    seed: int = 0
+    train_images: int | None = Field(default=None, ge=2)
+    batch: int = Field(default=128, ge=2)
+    momentum: float = 0.9
+    weight_decay: float = 3e-5
+    label_smoothing: float = 0.1
+    dropout: float = 0.1
+    gradient_clip: float = 5.0
+    teacher_resolution: int | None = None
+    predictor: PredictorRecipe = PredictorRecipe()
+    stage: list[Stage] = Field(min_length=1)
+
+    def open_space(self) -> OfaMbv3:
+        """The space with this data set's classes and channels."""
+        return load(self.space, classes=len(self.labels), in_channels=len(self.mean))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        InputError: the file is missing, is no TOML, or has a wrong key or value.
+    """
+    try:
+        recipe = Recipe.model_validate(tomllib.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise InputError(f"no recipe at {path}: name a recipe file, such as ofa_supernet/fashion-mnist/recipe.toml") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no TOML: {error}") from error
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_problem(error)}") from error
+    if recipe.dataset not in READERS:
+        raise InputError(f"{path}: dataset is one of {', '.join(READERS)}, not {recipe.dataset!r}")
+    space = recipe.open_space()
+    for stage in recipe.stage:
+        _check_stage(path, stage, space)
+    return recipe
+
+
+def _check_stage(path: Path, stage: Stage, space: OfaMbv3) -> None:
+    layout = space.layout
+    for key in ("kernels", "expansions", "depths", "resolutions"):
+        known: tuple[int, ...] = getattr(layout, key)
+        wrong = set(getattr(stage, key) or known) - set(known)
+        if wrong:
+            raise InputError(f"{path}: {key} of stage {stage.name!r} are some of {known}, not {sorted(wrong)}")
+
+
+def _first_problem(error: ValidationError) -> str:
+    first: Any = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}"
