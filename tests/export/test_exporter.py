@@ -14,8 +14,10 @@ import pytest
 from hwnas.core.errors import InputError
 from hwnas.core.images import Preprocessing
 from hwnas.core.net import NetSpec
+from hwnas.core.protocols import Exporter
 from hwnas.export.exporter import OnnxExporter
 from hwnas.export.verify import accuracy, predict
+from hwnas.testing import ExporterContract
 
 PREPROCESSING = Preprocessing(16, (0.3,), (0.4,))
 
@@ -77,3 +79,16 @@ def test_bad_files_and_labels_are_one_line(tmp_path: Path) -> None:
 def test_importing_export_loads_no_torch() -> None:
     code = "import sys, hwnas.export.exporter, hwnas.export.package; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestOnnxContract(ExporterContract):
+    @pytest.fixture(autouse=True)
+    def _case(self, net: NetSpec, make_module: Callable[[NetSpec], Any]) -> None:
+        self.net, self.module = net, make_module(net)
+
+    def exporter(self) -> Exporter:
+        return OnnxExporter()
+
+    def case(self) -> tuple[NetSpec, Any, Any]:
+        images = np.random.default_rng(2).standard_normal((8, *self.net.input_shape)).astype(np.float32)
+        return self.net, self.module, images

@@ -23,6 +23,7 @@ from hwnas.spaces.ofa_mbv3 import OfaMbv3, Unit
 from hwnas.strategies.evolution import ConstrainedEvolution
 from hwnas.strategies.random import RandomSearch
 from hwnas.strategies.sampling import Seen, feasible_sample, violation
+from hwnas.testing import StrategyContract
 
 UNITS = (Unit(16, 2, "relu", False), Unit(32, 2, "h_swish", True), Unit(48, 2, "h_swish", True))
 LAYOUT = replace(spaces.load("ofa_mbv3/small/v1").layout, stem=16, first_width=16, units=UNITS)
@@ -189,3 +190,13 @@ def test_seen_counts_only_what_it_hands_out() -> None:
 def test_feasible_sample_is_exact_in_number() -> None:
     problem = _problem(100.0)
     assert len(feasible_sample(problem, 37, np.random.default_rng(0))) == 37
+
+
+class TestRandomContract(StrategyContract):
+    def strategy(self) -> Strategy:
+        return RandomSearch()
+
+
+class TestEvolutionContract(StrategyContract):
+    def strategy(self) -> Strategy:
+        return ConstrainedEvolution(population=20)
