@@ -9,7 +9,10 @@ from hwnas.core.metrics import Floats
 
 
 def non_dominated(costs: Floats) -> NDArray[np.bool_]:
-    """Which rows of `costs` (N x M, less is better) no other row matches or betters in every column and beats in one."""
+    """Which rows of `costs` (N x M, less is better) are not dominated.
+
+    A row is dominated where another one is nowhere worse and somewhere better.
+    """
     order = np.lexsort(costs.T[::-1])
     mask = np.zeros(len(costs), dtype=np.bool_)
     front: list[int] = []

@@ -79,7 +79,10 @@ class Problem:
         if not len(batch):
             return []
         scores = self.evaluator.evaluate(batch)
-        trials = [Trial(arch, float(score), self.trials + i) for i, (arch, score) in enumerate(zip(batch, scores, strict=True))]
+        trials = [
+            Trial(arch, float(score), self.trials + i)
+            for i, (arch, score) in enumerate(zip(batch, scores, strict=True))
+        ]
         self.trials += len(trials)
         if self.journal is not None:
             self.journal(trials)

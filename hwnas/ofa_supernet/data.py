@@ -87,7 +87,9 @@ def _read_idx(folder: Path, part: str, what: str) -> Bytes:
     try:
         raw = gzip.decompress(path.read_bytes())
     except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: install Debian's dataset-fashion-mnist, or set data in the recipe") from error
+        raise InputError(
+            f"{path} is missing: install Debian's dataset-fashion-mnist, or set data in the recipe"
+        ) from error
     except (OSError, EOFError) as error:
         raise InputError(f"{path} is damaged ({error}): fetch it again") from error
     values = np.frombuffer(raw, np.uint8, offset=_IDX_HEADERS[what])

@@ -38,7 +38,7 @@ def inputs(images: NDArray[np.uint8], resolution: int, by: Normalisation) -> Ten
 def recalibrated(supernet: OfaSupernet, arch: Arch, images: NDArray[np.uint8], by: Normalisation) -> StaticNet:
     """A stand-alone copy of `arch` with exact statistics over `images` (uint8, N x H x W x C)."""
     network = supernet.extract(arch)
-    batches = inputs(images, network.net.input_shape[1], by).split(BATCH)
+    batches = torch.split(inputs(images, network.net.input_shape[1], by), BATCH)
     set_statistics(network, recalibrate(network.net, network.weights, batches))
     return network
 

@@ -1,8 +1,8 @@
 """`OfaSupernet`: the full network's weights, and every subnet as slices of them.
 
 Slicing is one rule for all operators: the first output and input channels. Kernels shrink by the published elastic
-kernel (Cai et al., ICLR 2020, section 3.2): the centre crop goes through a learnt matrix, 7 -> 5 and 5 -> 3, one pair of
-matrices a layer, shared by its channels and identity at the start.
+kernel (Cai et al., ICLR 2020, section 3.2): the centre crop goes through a learnt matrix, 7 -> 5 and 5 -> 3, one pair
+of matrices a layer, shared by its channels and identity at the start.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class OfaSupernet(nn.Module):
             inputs.append(f"{block}.se.reduce")
         for name in outputs:
             owner = self.full.get_submodule(name)
-            tensors = [owner.get_parameter("weight")]
+            tensors: list[Tensor] = [owner.get_parameter("weight")]
             if has_se and name.endswith("expand"):
                 tensors.append(owner.get_parameter("bias"))
             else:

@@ -82,7 +82,9 @@ def read_recipe(path: Path) -> Recipe:
     try:
         recipe = Recipe.model_validate(tomllib.loads(path.read_text()))
     except FileNotFoundError as error:
-        raise InputError(f"no recipe at {path}: name a recipe file, such as ofa_supernet/fashion-mnist/recipe.toml") from error
+        raise InputError(
+            f"no recipe at {path}: name a recipe file, such as ofa_supernet/fashion-mnist/recipe.toml"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no TOML: {error}") from error
     except ValidationError as error:

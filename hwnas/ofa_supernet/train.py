@@ -1,8 +1,8 @@
 """Progressive shrinking (Cai et al., ICLR 2020, section 3.2), a checkpoint an epoch, resumable without a difference.
 
-Every stage starts a fresh optimizer over the weights so far. Stages after the first may distil from the full network as
-the first stage left it: its logits are computed once for each training image and its mirror image, the only augmentation,
-so that a step of distillation costs no forward pass of the teacher.
+Every stage starts a fresh optimizer over the weights so far. Stages after the first may distil from the full network
+as the first stage left it: its logits are computed once for each training image and its mirror image, the only
+augmentation, so that a step of distillation costs no forward pass of the teacher.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Trainer:
         if recipe.train_images is not None:
             self.train = self.train.take(np.arange(min(recipe.train_images, len(self.train))))
         self.space = recipe.open_space()
-        self.supernet = OfaSupernet(self.space, recipe.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.supernet: OfaSupernet = OfaSupernet(self.space, recipe.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.rng = np.random.default_rng(recipe.seed)
         self.state = checkpoint.Progressed()
         self.teacher: Tensor | None = None
@@ -142,7 +142,9 @@ class Trainer:
             self.optimizer = None
         self._save()
 
-    def _step(self, stage: Stage, sampler: StageSampler, optimizer: torch.optim.SGD, rows: np.ndarray[Any, Any]) -> float:
+    def _step(
+        self, stage: Stage, sampler: StageSampler, optimizer: torch.optim.SGD, rows: np.ndarray[Any, Any]
+    ) -> float:
         """One update from the gradients of `stage.subnets` subnets on one batch; returns their mean loss."""
         batch = self.train.take(rows)
         flips = self.rng.random(len(rows)) < 0.5
@@ -161,7 +163,7 @@ class Trainer:
             loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
             if soft is not None:
                 loss = loss + stage.distill * F.cross_entropy(logits, soft)
-            (loss / stage.subnets).backward()
+            torch.autograd.backward(loss / stage.subnets)
             total += float(loss.detach()) / stage.subnets
         torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.recipe.gradient_clip)
         optimizer.step()
@@ -177,7 +179,10 @@ class Trainer:
         """SGD with Nesterov momentum; no decay on biases and normalisations, as published."""
         decayed = [p for p in self.supernet.parameters() if p.ndim > 1]
         others = [p for p in self.supernet.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        groups = [
+            {"params": decayed, "weight_decay": self.recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
         return torch.optim.SGD(groups, lr=stage.learning_rate, momentum=self.recipe.momentum, nesterov=True)
 
     @torch.no_grad()
@@ -191,7 +196,7 @@ class Trainer:
         genes = (options.index(resolution), *self.space.largest.genes[1:])
         network = self.supernet.extract(Arch(self.space.id, genes)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         calibration = inputs(self.splits["calibration"].images, resolution, self.recipe)
-        set_statistics(network, recalibrate(network.net, network.weights, calibration.split(200)))
+        set_statistics(network, recalibrate(network.net, network.weights, torch.split(calibration, 200)))
         sides = []
         for side, pixels in enumerate((self.train.images, self.train.images[:, :, ::-1])):
             parts = []
@@ -212,7 +217,9 @@ class Trainer:
         split = self.splits["predictor"].take(np.arange(PROBE_IMAGES))
         calibration = self.splits["calibration"].images[:PROBE_CALIBRATION]
         return {
-            name: accuracy(self.supernet, Arch(self.space.id, (resolution, *arch.genes[1:])), split, calibration, self.recipe)
+            name: accuracy(
+                self.supernet, Arch(self.space.id, (resolution, *arch.genes[1:])), split, calibration, self.recipe
+            )
             for name, arch in probed.items()
         }
 
@@ -237,7 +244,14 @@ class Trainer:
 def training_norm(op: Op, value: Tensor, norm: Norm) -> Tensor:
     """Batch normalisation by the batch's own statistics; the shared running ones are updated in place."""
     return F.batch_norm(
-        value, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=True, momentum=BN_MOMENTUM, eps=BN_EPS
+        value,
+        norm.running_mean,
+        norm.running_var,
+        norm.weight,
+        norm.bias,
+        training=True,
+        momentum=BN_MOMENTUM,
+        eps=BN_EPS,
     )
 
 
@@ -253,7 +267,9 @@ def _curve_csv(curve: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(curve[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()} for row in curve)
+    writer.writerows(
+        {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()} for row in curve
+    )
     return text.getvalue()
 
 
