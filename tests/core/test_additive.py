@@ -1,0 +1,80 @@
+"""Additive costs: equal to direct counts, and exact at the ends of the range."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwnas.core.additive import Additive, compile_additive, distinct_blocks
+from hwnas.core.arch import Arch, ArchBatch
+from hwnas.core.count import macs, params
+from hwnas.core.net import NetSpec
+from hwnas.testing import ToySpace
+
+SPACE = ToySpace()
+SIZES = [len(choice) for choice in SPACE.choices]
+EVERY = ArchBatch(SPACE.id, np.array(list(itertools.product(*map(range, SIZES))), dtype=np.int16))
+
+
+@pytest.mark.parametrize("count", [macs, params])
+def test_sums_equal_direct_counts_everywhere(count: object) -> None:
+    assert callable(count)
+    direct = [count(SPACE.lower(arch)) for arch in EVERY]
+    np.testing.assert_array_equal(compile_additive(SPACE, count)(EVERY), direct)
+    np.testing.assert_array_equal(compile_additive(SPACE, count, constant=5.0)(EVERY), np.array(direct) + 5)
+
+
+@st.composite
+def factors(draw: st.DrawFn) -> tuple[tuple[tuple[int, ...], np.ndarray], ...]:
+    """Tables over one to three genes each, as spaces with shared genes (resolution, depth) make them."""
+    scopes = draw(st.lists(st.sets(st.integers(0, 4), max_size=3), min_size=1, max_size=6))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    whole = draw(st.booleans())
+    made = []
+    for scope in scopes:
+        genes = tuple(sorted(scope))
+        shape = [SIZES[gene] for gene in genes]
+        made.append((genes, rng.integers(-3, 4, shape) * 1.0 if whole else rng.normal(size=shape)))
+    return tuple(made)
+
+
+@settings(max_examples=60, deadline=None)
+@given(factors=factors(), constant=st.floats(-5, 5))
+def test_range_equals_brute_force(factors: tuple[tuple[tuple[int, ...], np.ndarray], ...], constant: float) -> None:
+    cost = Additive(SPACE, constant, factors)
+    values = cost(EVERY)
+    least, greatest = cost.range()
+    assert least == values.min()
+    assert greatest == values.max()
+    ends = cost(ArchBatch.of([cost.least(), cost.greatest()]))
+    assert ends.tolist() == [least, greatest]
+
+
+def test_another_space_is_refused() -> None:
+    with pytest.raises(ValueError, match="compiled for toy/v1, asked about other/v1"):
+        compile_additive(SPACE, macs)(ArchBatch.of([Arch("other/v1", (0,) * 5)]))
+
+
+def test_equal_blocks_are_asked_once() -> None:
+    asked: list[str] = []
+
+    def cost(block: NetSpec) -> float:
+        asked.append(block.key())
+        return 1.0
+
+    compile_additive(SPACE, cost)
+    # one stem, and three widths that are the same work at all five positions
+    assert len(asked) == len(set(asked)) == 4
+    assert list(distinct_blocks(SPACE)) == asked
+
+
+def test_what_the_cost_raises_passes_through() -> None:
+    def cost(block: NetSpec) -> float:
+        raise KeyError(block.key())
+
+    with pytest.raises(KeyError, match="8x4x4"):
+        compile_additive(SPACE, cost)

@@ -1,0 +1,92 @@
+"""Files are whole or absent; lines once written stay, whatever a killed writer left behind."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwnas.core import files
+from hwnas.core.errors import InputError
+from hwnas.core.files import append_line, read_lines, write_atomic, write_json
+
+DOCUMENTS = st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=8), min_size=1, max_size=3)
+
+
+def test_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "file.txt"
+    write_atomic(path, "one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.txt"
+    write_atomic(path, "old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(InputError, match="No space left on device; free some space"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize("write", [write_atomic, append_line])
+def test_a_folder_that_is_none_is_one_line(tmp_path: Path, write: object) -> None:
+    assert callable(write)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write .*file") as caught:
+        write(tmp_path / "file" / "inside", "x")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "taken" / "x").mkdir(parents=True)
+    with pytest.raises(InputError, match="cannot write"):
+        write_atomic(tmp_path / "taken", "x")
+    assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+
+
+def test_json_reads_back(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": [1, "µ"]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1, "µ"]}
+
+
+def test_no_file_no_lines(tmp_path: Path) -> None:
+    assert read_lines(tmp_path / "none.jsonl") == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(before=st.lists(DOCUMENTS, max_size=4), torn=DOCUMENTS, after=st.lists(DOCUMENTS, max_size=3), data=st.data())
+def test_a_torn_line_harms_only_itself(
+    before: list[object], torn: object, after: list[object], data: st.DataObject
+) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.jsonl"
+        for document in before:
+            append_line(path, document)
+        whole = json.dumps(torn).encode()
+        cut = data.draw(st.integers(0, len(whole) - 1))
+        with path.open("ab") as file:
+            file.write(whole[:cut])
+        assert read_lines(path) == before
+        for document in after:
+            append_line(path, document)
+        assert read_lines(path) == before + after
+
+
+def test_a_line_that_lacks_only_its_end_counts(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2}')
+    append_line(path, {"a": 3})
+    assert read_lines(path) == [{"a": 1}, {"a": 2}, {"a": 3}]
