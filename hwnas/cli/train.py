@@ -32,7 +32,7 @@ def command(recipe: Path, out: Path, resume: bool, as_json: bool) -> None:
       hwnas train ofa_supernet/fashion-mnist/recipe.toml --out ofa_supernet/mine --resume
     """
     with quiet_stdout(), progress() as report:
-        from hwnas.ofa_supernet.train import train
+        from hwnas.pipeline.train import train_supernet
 
-        train(recipe, out, resume, report)
+        train_supernet(recipe, out, resume, report)
     show({"schema": 1, "supernet": str(out)}, f"{out}: trained", as_json)

@@ -1,0 +1,59 @@
+"""How well a cost model predicts: every model side by side with the plain baselines, on held-out networks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau, spearmanr
+
+from hwnas.core.metrics import Floats
+
+
+@dataclass(frozen=True)
+class Score:
+    """One model on N held-out networks; shares are fractions of networks, `mape` a mean relative error.
+
+    `noise_floor` is the same mean relative error between two halves of each network's own samples, taken in the same
+    interleaved rounds: no model can be told to be better than that.
+    """
+
+    model: str
+    networks: int
+    spearman: float
+    kendall: float
+    within_5: float
+    within_10: float
+    mape: float
+    noise_floor: float
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of `report_card`."""
+        return asdict(self)
+
+
+def score(model: str, measured: Floats, predicted: Floats, noise_floor: float) -> Score:
+    """Compare N predictions with N measurements, in the same unit."""
+    error = np.abs(predicted / measured - 1)
+    return Score(
+        model=model,
+        networks=len(measured),
+        spearman=float(spearmanr(measured, predicted).statistic),
+        kendall=float(kendalltau(measured, predicted).statistic),
+        within_5=float(np.mean(error <= 0.05)),
+        within_10=float(np.mean(error <= 0.10)),
+        mape=float(np.mean(error)),
+        noise_floor=noise_floor,
+    )
+
+
+def proportional(proxy: Floats, measured: Floats) -> float:
+    """The factor that turns a proxy (MACs, parameters) into milliseconds: the median ratio on fitting networks."""
+    return float(np.median(measured / proxy))
+
+
+def noise_floor(samples: list[Floats]) -> float:
+    """Mean relative difference between the medians of the odd and the even samples of each network."""
+    halves = [(np.median(values[::2]), np.median(values[1::2])) for values in samples]
+    return float(np.mean([abs(first / second - 1) for first, second in halves]))

@@ -1,0 +1,91 @@
+"""`SupernetFolder`: one trained supernet on disk. Only this module knows which files are in it.
+
+| file | what |
+|---|---|
+| recipe.toml | how it was trained: space, data set, stages, seed |
+| weights.safetensors | the shared weights |
+| curve.csv | one row an epoch |
+| subnets.jsonl | measured accuracies of sampled subnets, what the predictor was fitted on |
+| predictor.safetensors | the accuracy predictor |
+| images.safetensors.xz | test, calibration and choice images |
+| README.md | the card |
+| hashes.json | sha256 of each of these |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwnas.core.files import write_json
+from hwnas.ofa_supernet.data import Split, unpack
+from hwnas.ofa_supernet.recipe import Recipe, read_recipe
+from hwnas.spaces.ofa_mbv3 import OfaMbv3
+
+if TYPE_CHECKING:
+    from hwnas.ofa_supernet.network import OfaSupernet
+
+RECIPE = "recipe.toml"
+WEIGHTS = "weights.safetensors"
+CURVE = "curve.csv"
+SUBNETS = "subnets.jsonl"
+PREDICTOR = "predictor.safetensors"
+IMAGES = "images.safetensors.xz"
+CARD = "README.md"
+HASHES = "hashes.json"
+
+
+@dataclass(frozen=True)
+class SupernetFolder:
+    """A trained supernet; parts are read when asked for, and torch is loaded only with the weights."""
+
+    path: Path
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How it was trained."""
+        return read_recipe(self.path / RECIPE)
+
+    @cached_property
+    def space(self) -> OfaMbv3:
+        """Its search space."""
+        return self.recipe.open_space()
+
+    @property
+    def predictor_path(self) -> Path:
+        return self.path / PREDICTOR
+
+    @cached_property
+    def _splits(self) -> dict[str, Split]:
+        return unpack(self.path / IMAGES)
+
+    def images(self, split: str) -> Split:
+        """The "test", "calibration" or "choice" images."""
+        return self._splits[split]
+
+    def load(self) -> OfaSupernet:
+        """The supernet with its trained weights.
+
+        Raises:
+            InputError: the weights are missing, damaged or of another space.
+        """
+        from hwnas.core.errors import InputError
+        from hwnas.ofa_supernet.checkpoint import load_weights
+        from hwnas.ofa_supernet.network import OfaSupernet
+
+        supernet = OfaSupernet(self.space)
+        try:
+            supernet.load_state_dict(load_weights(self.path / WEIGHTS))
+        except RuntimeError as error:
+            raise InputError(f"{self.path / WEIGHTS} does not fit {self.space.id}: train the supernet again") from error
+        return supernet.eval()
+
+    def write_hashes(self) -> None:
+        """Seal the folder: the sha256 of every file that it consists of."""
+        names = (RECIPE, WEIGHTS, CURVE, SUBNETS, PREDICTOR, IMAGES, CARD)
+        present = [name for name in names if (self.path / name).exists()]
+        digests = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in present}
+        write_json(self.path / HASHES, digests)

@@ -1,0 +1,82 @@
+"""Which subnets are worth measuring: constrained evolution over the latency model and the accuracy predictor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from hwnas.core.arch import Arch, ArchBatch
+from hwnas.core.problem import Constraint, Problem, Trial
+from hwnas.evaluators.predictor import AccuracyPredictor
+from hwnas.latency.lut import CorrectedTable
+from hwnas.pipeline.handover import Candidate
+from hwnas.strategies.evolution import ConstrainedEvolution
+
+if TYPE_CHECKING:
+    from hwnas.config import SearchSettings
+
+GUARD = 0.03
+"""Share of the limit kept free on both sides of the predicted p90: about what repeated measurements differ by."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where p90s should lie, in ms: up to the limit, and not so far below that speed is bought for nothing.
+
+    A larger subnet of a supernet is the more accurate one, so the best model lies at the limit; an architecture far
+    below it wins only where the accuracy predictor errs. Where the limit does not bind, anything below it will do.
+    """
+
+    limit_ms: float
+    least_ms: float
+
+    @classmethod
+    def of(cls, limit_ms: float, headroom: float, binding: bool) -> Band:
+        """The band of a limit; `headroom` is the share of it that may stay unused."""
+        return cls(limit_ms, (1 - headroom) * limit_ms if binding else 0.0)
+
+    def constraint(self, model: CorrectedTable) -> Constraint:
+        """What is asked of predictions: the band less the guard on both sides."""
+        least = self.least_ms + GUARD * self.limit_ms if self.least_ms else 0.0
+        return Constraint(model, (1 - GUARD) * self.limit_ms, least, "p90")
+
+    def admits(self, p90_ms: float) -> bool:
+        """What is asked of a measured finalist before it is verified."""
+        return self.least_ms <= p90_ms <= (1 - GUARD / 2) * self.limit_ms
+
+
+def search(
+    model: CorrectedTable,
+    predictor: AccuracyPredictor,
+    band: Band,
+    settings: SearchSettings,
+    excluded: frozenset[Arch],
+    seed: int,
+) -> list[Candidate]:
+    """The finalists: the subnets of best predicted accuracy in the band, best first; none where the band is empty."""
+    space = model.space
+    problem = Problem(space, predictor, (band.constraint(model),), settings.population * settings.generations)
+    strategy = ConstrainedEvolution(
+        population=settings.population,
+        parents=settings.parents,
+        mutation_probability=settings.mutation_probability,
+        seeds=ArchBatch.of([model.least("p90")]),
+    )
+    with threadpool_limits(1):  # products of small matrices lose to the hand-over between threads
+        trials = list(strategy.search(problem, np.random.default_rng(seed)))
+    best = finalists([trial for trial in trials if trial.arch not in excluded], settings.finalists)
+    if not best:
+        return []
+    prediction = model.estimate(ArchBatch.of([trial.arch for trial in best]))
+    return [
+        Candidate(trial.arch, trial.score, float(prediction.median[i]), float(prediction.p90[i]))
+        for i, trial in enumerate(best)
+    ]
+
+
+def finalists(trials: list[Trial], count: int) -> list[Trial]:
+    """The `count` best trials, best first; equal scores in the order they were found."""
+    return sorted(trials, key=lambda trial: (-trial.score, trial.number))[:count]

@@ -1,0 +1,143 @@
+"""From a chosen architecture to a file and its facts: extract, recalibrate, export, compare, test, describe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwnas.core.arch import Arch
+from hwnas.core.count import macs, params
+from hwnas.core.images import Preprocessing
+from hwnas.core.progress import Progress
+from hwnas.core.protocols import DeviceModel
+from hwnas.devices.profile import DeviceProfile
+from hwnas.export.exporter import OnnxExporter
+from hwnas.export.package import Number, PackageInfo
+from hwnas.export.verify import accuracy
+from hwnas.ofa_supernet.folder import SupernetFolder
+
+if TYPE_CHECKING:
+    from hwnas.ofa_supernet.network import OfaSupernet
+    from hwnas.pipeline.specialize import SpecializeReport
+
+COMPARED_IMAGES = 500
+"""Calibration images on which file and torch subnet are compared at every export."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture and what was predicted of it."""
+
+    arch: Arch
+    predicted_accuracy: float
+    predicted_median_ms: float
+    predicted_p90_ms: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file and what was measured of it; `top1` is on test images, `choice_top1` on those for choosing."""
+
+    path: Path
+    arch: Arch
+    choice_top1: float
+    greatest_difference: float
+    same_class: float
+    compared: int
+    top1: float = 0.0
+    images: int = 0
+
+    def as_device_model(self) -> DeviceModel:
+        """The very bytes of the file, as a device takes them."""
+        return DeviceModel(self.path.name, self.path.read_bytes())
+
+
+class Finalists:
+    """Turns architectures of one supernet into files under `folder`."""
+
+    def __init__(self, supernet: SupernetFolder, folder: Path) -> None:
+        self.supernet = supernet
+        self.folder = folder
+        self._exported: dict[Arch, Exported] = {}
+
+    @cached_property
+    def _weights(self) -> OfaSupernet:
+        return self.supernet.load()
+
+    def best(self, candidates: Sequence[Candidate], progress: Progress) -> tuple[Candidate, Exported]:
+        """The candidate whose exported file is the most accurate on the images for choosing."""
+        results = []
+        for index, candidate in enumerate(candidates):
+            progress("accuracy", index, len(candidates))
+            results.append((candidate, self.export(candidate.arch)))
+        progress("accuracy", len(candidates), len(candidates))
+        return max(results, key=lambda result: result[1].choice_top1)
+
+    def export(self, arch: Arch) -> Exported:
+        """Extract, recalibrate, write the file and look at it; once an architecture."""
+        if arch not in self._exported:
+            self._exported[arch] = self._export(arch)
+        return self._exported[arch]
+
+    def _export(self, arch: Arch) -> Exported:
+        from hwnas.ofa_supernet.evaluate import recalibrated
+
+        calibration = self.supernet.images("calibration").images
+        network = recalibrated(self._weights, arch, calibration, self.supernet.recipe)
+        path = self.folder / f"{len(self._exported)}.onnx"
+        exporter = OnnxExporter(batch=None)
+        info = file_info(self.supernet, arch)
+        exporter.export(network.net, network, path, info.metadata())
+        compared = exporter.compare(path, network, info.preprocessing(calibration[:COMPARED_IMAGES]))
+        choice = self.supernet.images("choice")
+        chosen = accuracy(path, choice.images, choice.labels, info.preprocessing)
+        return Exported(path, arch, chosen.top1, compared.greatest_difference, compared.same_class, compared.images)
+
+    def tested(self, exported: Exported) -> Exported:
+        """With the file's accuracy on the test images, asked only of a model that was verified."""
+        test = self.supernet.images("test")
+        info = file_info(self.supernet, exported.arch)
+        result = accuracy(exported.path, test.images, test.labels, info.preprocessing)
+        return replace(exported, top1=result.top1, images=result.images)
+
+
+def file_info(supernet: SupernetFolder, arch: Arch) -> PackageInfo:
+    """What the file itself says: architecture, labels, preprocessing, where its weights come from."""
+    recipe = supernet.recipe
+    net = supernet.space.lower(arch)
+    provenance = {
+        "supernet": supernet.path.name,
+        "dataset": recipe.dataset,
+        "method": "once-for-all subnet, batch normalisation recalibrated, no retraining",
+        "macs": macs(net),
+        "params": params(net),
+    }
+    preprocessing = Preprocessing(net.input_shape[1], tuple(recipe.mean), tuple(recipe.std))
+    return PackageInfo("model", arch, tuple(recipe.labels), preprocessing, provenance)
+
+
+def package_info(
+    name: str, supernet: SupernetFolder, profile: DeviceProfile, report: SpecializeReport, facts: dict[str, Any]
+) -> PackageInfo:
+    """What the package says: the file's own facts, and every number with its source."""
+    candidate, exported, verdict = report.candidate, report.exported, report.verdict
+    on_device = {key: facts.get(key) for key in ("device", "kind", "cpu", "runtime", "runtime_version", "threads")}
+    on_device |= {"precision": "float32", "batch": 1}
+    timed = {**on_device, "samples": len(verdict.samples_ms), "limit_p90_ms": report.limit_ms, "date": verdict.date}
+    on_images = {"images": exported.images, "split": "test", "dataset": supernet.recipe.dataset, "file": "model.onnx"}
+    predicted = {"median": candidate.predicted_median_ms, "p90": candidate.predicted_p90_ms}
+    measured = {"median": verdict.median_ms, "p90": verdict.p90_ms}
+    numbers = (
+        Number("latency", "measured", measured, "ms", timed),
+        Number("latency", "predicted", predicted, "ms", {**on_device, "model": "block table corrected by networks"}),
+        Number("accuracy", "measured", {"top1": exported.top1}, "", on_images),
+        Number("accuracy", "predicted", {"top1": candidate.predicted_accuracy}, "", {"model": "accuracy predictor"}),
+        Number("agreement", "measured", {"same_class": exported.same_class}, "", {"images": exported.compared}),
+    )
+    info = file_info(supernet, exported.arch)
+    provenance = {**info.provenance, "device": profile.name, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    return replace(info, name=name, provenance=provenance, numbers=numbers)

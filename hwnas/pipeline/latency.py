@@ -1,0 +1,140 @@
+"""The latency model of a device for a space: kept in the workspace, measured where there is none that fits."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hwnas.core.additive import compile_additive
+from hwnas.core.arch import ArchBatch
+from hwnas.core.count import macs, params
+from hwnas.core.errors import DeviceError, InputError
+from hwnas.core.genetics import sample, unique
+from hwnas.core.metrics import Measurement
+from hwnas.core.progress import Progress
+from hwnas.core.protocols import SearchSpace
+from hwnas.devices.campaign import campaign
+from hwnas.devices.device import OpenDevice, open_device
+from hwnas.devices.facts import identity
+from hwnas.devices.profile import DeviceProfile
+from hwnas.latency.lut import CorrectedTable, TableSum
+from hwnas.latency.report_card import Score, noise_floor, proportional, score
+from hwnas.luts import LatencyTable, build_table
+from hwnas.pipeline.names import device_onnx, network_name
+
+TABLE = "table.csv"
+MODEL = "latency_model.json"
+NETWORKS_JOURNAL = "networks.jsonl"
+"""Whole networks, measured to correct the table and to compare finalists; by the name of their genes."""
+HELD_OUT = 3
+"""One network in three is held out for the report card."""
+POOL = 2000
+"""Random subnets from which the measured ones are taken, evenly over the table's range."""
+
+
+@dataclass(frozen=True, eq=False)
+class Profiled:
+    """A device's latency model, and how it was come by."""
+
+    model: CorrectedTable
+    table: LatencyTable
+    card: tuple[Score, ...]
+    device_seconds: float
+    seconds: float
+
+
+def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> CorrectedTable | None:
+    """The model in a table's folder, if there is one and it is of the device as it is now.
+
+    Raises:
+        InputError: a file is there but damaged.
+    """
+    if not (folder / MODEL).exists():
+        return None
+    table = LatencyTable.read(folder / TABLE)
+    if identity(table.provenance.device) != identity(facts):
+        return None
+    return CorrectedTable.load(space, table, folder / MODEL)
+
+
+def measure_networks(
+    device: OpenDevice, profile: DeviceProfile, space: SearchSpace, archs: ArchBatch, folder: Path, progress: Progress
+) -> tuple[list[Measurement], float]:
+    """Time whole networks through the folder's journal; none is measured twice. Also the seconds the device was busy.
+
+    Raises:
+        DeviceError: a network does not run on the device.
+    """
+    nets = {network_name(arch): space.lower(arch) for arch in archs}
+    models = [(name, partial(device_onnx, net)) for name, net in nets.items()]
+    result = campaign(
+        device.with_rules(profile.networks), models, folder / NETWORKS_JOURNAL, partial(progress, "networks")
+    )
+    for name, why in result.failed.items():
+        if name in nets:
+            raise DeviceError(f"{name} does not run on {device.name}: {why}")
+    return [result.measurements[name] for name in nets], result.device_seconds
+
+
+def profile_space(
+    profile: DeviceProfile, space: SearchSpace, folder: Path, subnets: int, progress: Progress
+) -> Profiled:
+    """Measure the block table of `space` and `subnets` whole networks, fit the latency model, write all to `folder`.
+
+    Killed and called again, it goes on where it was.
+    """
+    started = time.monotonic()
+    with open_device(profile) as device:
+        report = partial(progress, "blocks")
+        table = build_table(space, device, device_onnx, folder, report, campaign=campaign)
+        archs = spread_out(space, TableSum(space, table), subnets)
+        measurements, busy = measure_networks(device, profile, space, archs, folder, progress)
+    model = CorrectedTable.fit(space, table, archs, measurements)
+    model.save(folder / MODEL)
+    card = report_card(space, table, archs, measurements)
+    seconds = round(time.monotonic() - started, 3)
+    return Profiled(model, table, card, round(table.provenance.device_seconds + busy, 3), seconds)
+
+
+def spread_out(space: SearchSpace, table_sum: TableSum, count: int) -> ArchBatch:
+    """Distinct subnets, evenly spread over the ranks of random ones by table sum, both ends of the range included."""
+    rng = np.random.default_rng(0)
+    pool = unique(sample(space, POOL, rng))
+    order = np.argsort(table_sum.median(pool))
+    ranks = order[np.linspace(0, len(order) - 1, count - 2).astype(np.intp)]
+    ends = ArchBatch.of([table_sum.median.least(), table_sum.median.greatest()])
+    return unique(ArchBatch(space.id, np.concatenate([ends.genes, pool.take(ranks).genes])))
+
+
+def report_card(
+    space: SearchSpace, table: LatencyTable, archs: ArchBatch, measurements: list[Measurement]
+) -> tuple[Score, ...]:
+    """Every latency model beside MACs, parameters and the table sum, on networks that none was fitted on."""
+    held = np.arange(len(archs)) % HELD_OUT == 1
+    fitting = [m for m, out in zip(measurements, held, strict=True) if not out]
+    tested = [m for m, out in zip(measurements, held, strict=True) if out]
+    fit_ms, test_ms = (np.array([m.median for m in part]) for part in (fitting, tested))
+    floor = noise_floor([m.samples_ms for m in tested])
+    scores = []
+    for name, count in (("macs", macs), ("params", params)):
+        proxy = compile_additive(space, lambda net, count=count: float(count(net)))  # type: ignore[misc]
+        factor = proportional(proxy(archs.take(~held)), fit_ms)
+        scores.append(score(name, test_ms, factor * proxy(archs.take(held)), floor))
+    scores.append(score("lut", test_ms, TableSum(space, table).median(archs.take(held)), floor))
+    corrected = CorrectedTable.fit(space, table, archs.take(~held), fitting)
+    scores.append(score("lut corrected", test_ms, corrected.median(archs.take(held)), floor))
+    tail = corrected.estimate(archs.take(held)).p90
+    scores.append(score("lut corrected, p90", np.array([m.p90 for m in tested]), tail, floor))
+    return tuple(scores)
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Raise InputError where a table is there but truncated; a missing one is fine."""
+    if (folder / TABLE).exists() and (folder / TABLE).with_suffix(".json").exists():
+        LatencyTable.read(folder / TABLE)
+    elif (folder / MODEL).exists():
+        raise InputError(f"{folder} has a latency model but no whole table: run `hwnas profile` again")

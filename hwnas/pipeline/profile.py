@@ -1,0 +1,51 @@
+"""`profile`: device -> measurements -> latency model, with its report card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hwnas.core.progress import Progress, silent
+from hwnas.devices.profile import load_profile
+from hwnas.ofa_supernet.folder import SupernetFolder
+from hwnas.pipeline.latency import Profiled, profile_space
+
+if TYPE_CHECKING:
+    from hwnas.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileReport:
+    """What profiling one device gave."""
+
+    device: str
+    table: str
+    profiled: Profiled
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of `devices` in the document of `hwnas profile --json`."""
+        profiled = self.profiled
+        return {
+            "device": self.device,
+            "tables": [self.table],
+            "rows": len(profiled.table),
+            "failed": sorted(profiled.table.provenance.failed),
+            "seconds": profiled.seconds,
+            "device_seconds": profiled.device_seconds,
+            "report_card": [score.to_json() for score in profiled.card],
+        }
+
+
+def profile_device(workspace: Workspace, *, device: str, progress: Progress = silent) -> ProfileReport:
+    """Build or complete the latency table of the default supernet's space on a device, and fit its latency model.
+
+    Raises:
+        InputError: the device, the supernet or a file of theirs is wrong.
+        DeviceError: the device cannot be measured.
+    """
+    settings = workspace.settings
+    profile = load_profile(workspace.device_file(device))
+    supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
+    folder = workspace.table_folder(device, settings.supernet)
+    profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress)
+    return ProfileReport(device, str(folder / "table.csv"), profiled)

@@ -1,0 +1,242 @@
+"""`specialize`, the closed loop: search, measure finalists, export the best, verify it on the device, correct, repeat.
+
+A verdict is one measurement in a fresh process of the very file that is handed over. A model that missed the limit is
+out, for good: verdicts are kept beside the latency table, and no model is verified again until it passes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwnas.core.arch import Arch, ArchBatch
+from hwnas.core.errors import InfeasibleError
+from hwnas.core.progress import Progress, silent
+from hwnas.devices.device import open_device
+from hwnas.devices.profile import DeviceProfile, load_profile
+from hwnas.evaluators.predictor import AccuracyPredictor
+from hwnas.export.package import write_package
+from hwnas.latency.lut import CorrectedTable
+from hwnas.ofa_supernet.folder import SupernetFolder
+from hwnas.pipeline.candidates import Band, search
+from hwnas.pipeline.handover import Candidate, Exported, Finalists, package_info
+from hwnas.pipeline.latency import kept_model, measure_networks, profile_space, refuse_damaged
+from hwnas.pipeline.reach import refuse_hopeless
+from hwnas.pipeline.verdicts import Verdict, Verdicts
+
+if TYPE_CHECKING:
+    from hwnas.config import SearchSettings
+    from hwnas.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class SpecializeReport:
+    """A model that was measured to hold the limit."""
+
+    package: str
+    device: DeviceProfile
+    limit_ms: float
+    binding: bool
+    candidate: Candidate
+    exported: Exported
+    verdict: Verdict
+    rounds: int
+    seconds: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `hwnas specialize --json`."""
+        measured = {"median": self.verdict.median_ms, "p90": self.verdict.p90_ms}
+        accuracy = {"top1": self.exported.top1, "images": self.exported.images, "split": "test"}
+        artifact = {
+            "file": "model.onnx",
+            "runtime": self.device.runtime,
+            "precision": "float32",
+            "latency_ms": measured,
+            "top1": self.exported.top1,
+        }
+        return {
+            "schema": 1,
+            "holds": self.verdict.holds,
+            "binding": self.binding,
+            "device": self.device.name,
+            "device_kind": "real",
+            "verified_by": "measurement",
+            "package": self.package,
+            "arch": self.candidate.arch.to_json(),
+            "constraints": [{"metric": "latency", "statistic": "p90", "limit": self.limit_ms, "unit": "ms"}],
+            "predicted": {
+                "latency_ms": {"median": self.candidate.predicted_median_ms, "p90": self.candidate.predicted_p90_ms},
+                "accuracy": self.candidate.predicted_accuracy,
+            },
+            "measured": {"latency_ms": measured},
+            "accuracy": accuracy,
+            "agreement": {"same_class": self.exported.same_class, "images": self.exported.compared},
+            "artifacts": [artifact],
+            "rounds": self.rounds,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+        }
+
+
+def specialize(
+    workspace: Workspace, *, latency_ms: float, device: str, seed: int, progress: Progress = silent
+) -> SpecializeReport:
+    """Hand over the most accurate model that was measured to keep its p90 on `device` within `latency_ms`.
+
+    Raises:
+        InfeasibleError: nothing in the space is fast enough, or nothing that was verified held; says what is reachable.
+        InputError: the device, the supernet or a file of theirs is wrong.
+        DeviceError: the device cannot be measured.
+    """
+    clock = _Clock()
+    settings = workspace.settings
+    profile = load_profile(workspace.device_file(device))
+    supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
+    folder = workspace.table_folder(device, settings.supernet)
+    predictor = AccuracyPredictor.load(supernet.space, supernet.predictor_path)
+    with clock.time("profile"):
+        model = _latency_model(profile, supernet, folder, settings.measure.subnets, latency_ms, progress)
+    loop = _Loop(profile, supernet, folder, predictor, Verdicts(folder), settings.search, latency_ms, progress, clock)
+    report = loop.run(model, seed)
+    with clock.time("package"):
+        name = f"{settings.supernet}-{device}-{latency_ms:g}ms"
+        info = package_info(name, supernet, profile, report, loop.facts)
+        package = write_package(workspace.export_folder, info, report.exported.path)
+    loop.close()
+    return replace(report, package=str(package), seconds=clock.seconds)
+
+
+def _latency_model(
+    profile: DeviceProfile, supernet: SupernetFolder, folder: Path, subnets: int, limit_ms: float, progress: Progress
+) -> CorrectedTable:
+    """The kept model of this device, or a new one; a hopeless limit is refused before any block is measured."""
+    space = supernet.space
+    refuse_damaged(folder)
+    with open_device(profile) as device:
+        model = kept_model(folder, space, device.facts())
+        refuse_hopeless(device.with_rules(profile.networks), space, model, limit_ms)
+    return model or profile_space(profile, space, folder, subnets, progress).model
+
+
+class _Clock:
+    """Seconds spent by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, phase: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+
+
+@dataclass
+class _Loop:
+    """The rounds of one specialization."""
+
+    profile: DeviceProfile
+    supernet: SupernetFolder
+    folder: Path
+    predictor: AccuracyPredictor
+    verdicts: Verdicts
+    settings: SearchSettings
+    limit_ms: float
+    progress: Progress
+    clock: _Clock
+    facts: dict[str, Any] = field(default_factory=dict)
+    _scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    def run(self, model: CorrectedTable, seed: int) -> SpecializeReport:
+        """Rounds until a verified model uses the limit well; else the best one that held.
+
+        Raises:
+            InfeasibleError: none held.
+        """
+        model = self._recall(model)
+        binding = self.limit_ms < model.reachable("p90")[1]
+        held: list[SpecializeReport] = []
+        number = 0
+        for number in range(1, self.settings.max_rounds + 1):
+            self.progress("round", number - 1, self.settings.max_rounds)
+            model, report = self._round(model, binding, seed + number - 1, number)
+            if report is not None and report.verdict.holds:
+                held.append(report)
+                wasted = 1 - report.verdict.p90_ms / self.limit_ms
+                if not binding or wasted <= self.settings.headroom:
+                    break
+        self.progress("round", self.settings.max_rounds, self.settings.max_rounds)
+        if not held:
+            least, most = model.reachable("p90")
+            raise InfeasibleError(
+                f"no model was verified within {self.limit_ms:g} ms in {number} rounds; "
+                f"p90s from {least:.3g} to {most:.3g} ms are reachable on {self.profile.name}",
+                {"latency_ms": (least, most)},
+            )
+        return max(held, key=lambda report: report.exported.choice_top1)
+
+    def _recall(self, model: CorrectedTable) -> CorrectedTable:
+        """Tell the model every earlier verdict on this device."""
+        known = self.verdicts.of_space(self.supernet.space.id)
+        if not known:
+            return model
+        batch = ArchBatch.of([verdict.arch for verdict in known])
+        return model.update(batch, [verdict.measurement() for verdict in known], limit_ms=self.limit_ms)
+
+    def _round(
+        self, model: CorrectedTable, binding: bool, seed: int, number: int
+    ) -> tuple[CorrectedTable, SpecializeReport | None]:
+        band = Band.of(self.limit_ms, self.settings.headroom, binding)
+        with self.clock.time("search"):
+            found = search(model, self.predictor, band, self.settings, self.verdicts.missed(self.limit_ms), seed)
+        if not found:
+            return model, None
+        with self.clock.time("measure"), open_device(self.profile) as device:
+            self.facts = device.facts()
+            archs = ArchBatch.of([candidate.arch for candidate in found])
+            space = self.supernet.space
+            timed, _ = measure_networks(device, self.profile, space, archs, self.folder, self.progress)
+        model = model.update(archs, timed, limit_ms=self.limit_ms)
+        fitting = [c for c, m in zip(found, timed, strict=True) if band.admits(m.p90)]
+        if not fitting:
+            return model, None
+        with self.clock.time("accuracy"):
+            candidate, exported = self._finalists().best(fitting, self.progress)
+        with self.clock.time("verify"):
+            verdict = self._verify(candidate.arch, exported)
+        model = model.update(ArchBatch.of([candidate.arch]), [verdict.measurement()], limit_ms=self.limit_ms)
+        if not verdict.holds:
+            return model, None
+        with self.clock.time("test"):
+            exported = self._finalists().tested(exported)
+        report = SpecializeReport(
+            "", self.profile, self.limit_ms, binding, candidate, exported, verdict, number, self.clock.seconds
+        )
+        return model, report
+
+    def _verify(self, arch: Arch, exported: Exported) -> Verdict:
+        """The verdict on the very file, in a fresh process; kept at once, whatever it is."""
+        self.progress("verify", 0, 1)
+        with open_device(self.profile, self.profile.verify) as device:
+            (_, measurement), *_ = device.measure([exported.as_device_model()])
+        verdict = Verdict.of(arch, self.limit_ms, measurement)
+        self.verdicts.keep(verdict)
+        self.progress("verify", 1, 1)
+        return verdict
+
+    def _finalists(self) -> Finalists:
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="hwnas-")
+            self._loaded = Finalists(self.supernet, Path(self._scratch.name))
+        return self._loaded
+
+    def close(self) -> None:
+        """Drop the exported files of this run."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
