@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,14 +87,14 @@ def _read_idx(folder: Path, part: str, what: str) -> Bytes:
     path = folder / f"{part}-{what}-idx{3 if what == 'images' else 1}-ubyte.gz"
     try:
         raw = gzip.decompress(path.read_bytes())
+        values = np.frombuffer(raw, np.uint8, offset=_IDX_HEADERS[what])
+        return values.reshape(-1, 28, 28, 1) if what == "images" else values
     except FileNotFoundError as error:
         raise InputError(
             f"{path} is missing: install Debian's dataset-fashion-mnist, or set data in the recipe"
         ) from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{path} is damaged ({error}): fetch it again") from error
-    values = np.frombuffer(raw, np.uint8, offset=_IDX_HEADERS[what])
-    return values.reshape(-1, 28, 28, 1) if what == "images" else values
 
 
 READERS = {"fashion-mnist": read_fashion_mnist}

@@ -85,13 +85,21 @@ def read_recipe(path: Path) -> Recipe:
         raise InputError(
             f"no recipe at {path}: name a recipe file, such as ofa_supernet/fashion-mnist/recipe.toml"
         ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no TOML: {error}") from error
     except ValidationError as error:
         raise InputError(f"{path}: {_first_problem(error)}") from error
     if recipe.dataset not in READERS:
         raise InputError(f"{path}: dataset is one of {', '.join(READERS)}, not {recipe.dataset!r}")
+    if len(recipe.mean) != len(recipe.std) or not recipe.mean:
+        raise InputError(f"{path}: mean and std want one value a channel, not {len(recipe.mean)} and {len(recipe.std)}")
     space = recipe.open_space()
+    if recipe.teacher_resolution not in (None, *space.layout.resolutions):
+        raise InputError(
+            f"{path}: teacher_resolution is one of {space.layout.resolutions}, not {recipe.teacher_resolution}"
+        )
     for stage in recipe.stage:
         _check_stage(path, stage, space)
     return recipe

@@ -67,6 +67,8 @@ def train(recipe_path: Path, out: Path, resume: bool = False, progress: Progress
     trainer.state.recipe = text
     if target.exists():
         trainer.restore(target, text)
+    else:
+        (out / TEACHER).unlink(missing_ok=True)  # of a training whose checkpoint was removed to start again
     if (out / WEIGHTS).exists() and not target.exists():
         trainer.supernet.load_state_dict(checkpoint.load_weights(out / WEIGHTS))
         return trainer.supernet

@@ -1,0 +1,92 @@
+"""Recipes: what is read, and one line for what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hwnas.core.errors import InputError
+from hwnas.ofa_supernet.recipe import read_recipe
+
+GOOD = """
+space = "ofa_mbv3/small/v1"
+dataset = "fashion-mnist"
+data = "/usr/share/datasets/fashion-mnist"
+labels = ["a", "b", "c"]
+mean = [0.286]
+std = [0.353]
+batch = 64
+
+[[stage]]
+name = "full"
+epochs = 2
+learning_rate = 0.1
+
+[[stage]]
+name = "kernel"
+epochs = 1
+learning_rate = 0.05
+kernels = [3, 5, 7]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_recipe_reads(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, GOOD))
+    assert [stage.name for stage in recipe.stage] == ["full", "kernel"]
+    assert recipe.stage[1].kernels == [3, 5, 7]
+    assert recipe.batch == 64
+    space = recipe.open_space()
+    assert (space.classes, space.in_channels) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("batch = 64", "bacth = 64", "bacth: Extra inputs are not permitted"),
+        ("epochs = 2", "epoch = 2", r"stage\.0\.epochs: Field required"),
+        ("epochs = 2", 'epochs = "two"', r"stage\.0\.epochs: Input should be a valid integer"),
+        ("epochs = 2", "epochs = 0", r"stage\.0\.epochs: Input should be greater"),
+        ("learning_rate = 0.05", "learning_rate = 0.05\nkernel = [3]", r"stage\.1\.kernel: Extra inputs"),
+        ("kernels = [3, 5, 7]", "kernels = [3, 4]", r"kernels of stage 'kernel' are some of \(3, 5, 7\), not \[4\]"),
+        ("kernels = [3, 5, 7]", "depths = [9]", r"depths of stage 'kernel' are some of \(2, 3, 4\), not \[9\]"),
+        ("fashion-mnist", "mnist", "dataset is one of fashion-mnist, not 'mnist'"),
+        ("small/v1", "small/v9", "no space is called 'ofa_mbv3/small/v9'"),
+        ("batch = 64", "batch = ", "is no TOML: "),
+        ("batch = 64", "batch = 64\nbatch = 65", "is no TOML: "),
+        ("batch = 64", "teacher_resolution = 47", r"teacher_resolution is one of \(32, .*, not 47"),
+        ("std = [0.353]", "std = [0.3, 0.4]", "mean and std want one value a channel, not 1 and 2"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(InputError, match=message) as caught:
+        read_recipe(write(tmp_path, GOOD.replace(old, new, 1)))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_no_stage(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="stage: Field required"):
+        read_recipe(write(tmp_path, GOOD.split("[[stage]]")[0]))
+
+
+def test_a_missing_recipe_names_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no recipe at .*none\.toml: name a recipe file"):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        read_recipe(tmp_path)
+
+
+def test_bytes_are_no_toml(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="is no TOML"):
+        read_recipe(tmp_path / "recipe.toml")

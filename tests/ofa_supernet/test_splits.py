@@ -1,0 +1,166 @@
+"""Which image serves what, and the packed splits that a supernet folder carries."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwnas.core.errors import InputError
+from hwnas.ofa_supernet.data import SHIPPED, Split, pack, read_fashion_mnist, split_rows, unpack
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+FILES = {"train-images": 3, "train-labels": 1, "t10k-images": 3, "t10k-labels": 1}
+
+
+def random_split(count: int, seed: int) -> Split:
+    rng = np.random.default_rng(seed)
+    return Split(rng.integers(0, 256, (count, 8, 8, 1), dtype=np.uint8), rng.integers(0, 4, count, dtype=np.uint8))
+
+
+@pytest.fixture
+def splits() -> dict[str, Split]:
+    return {name: random_split(5 + i, i) for i, name in enumerate((*SHIPPED, "train", "predictor"))}
+
+
+@pytest.mark.parametrize("count", [60000, 7001])
+def test_splits_are_disjoint_and_whole(count: int) -> None:
+    rows = split_rows(count)
+    parts = [rows[name] for name in ("train", "predictor", "choice")]
+    together = np.concatenate(parts)
+    assert len(together) == count
+    assert np.array_equal(np.sort(together), np.arange(count))
+    assert set(rows["calibration"]) <= set(rows["train"])
+    assert set(rows) == {"train", "predictor", "choice", "calibration"}
+
+
+def test_splits_never_change() -> None:
+    """Frozen: stored accuracies were measured on these images."""
+    rows = split_rows(60000)
+    sizes = {name: len(part) for name, part in rows.items()}
+    assert sizes == {"predictor": 2000, "choice": 3000, "train": 55000, "calibration": 2000}
+    digests = {name: hashlib.sha256(part.astype("<i8").tobytes()).hexdigest()[:12] for name, part in rows.items()}
+    assert digests == {
+        "predictor": "8ae8488612d6",
+        "choice": "993fe9fd627a",
+        "train": "ad05be19b01a",
+        "calibration": "c2c382ad8b46",
+    }
+
+
+@pytest.mark.skipif(not FASHION.exists(), reason=f"install Debian's dataset-fashion-mnist: there is no {FASHION}")
+def test_fashion_mnist() -> None:
+    splits = read_fashion_mnist(FASHION)
+    assert {name: len(split) for name, split in splits.items()} == {
+        "train": 55000,
+        "predictor": 2000,
+        "choice": 3000,
+        "calibration": 2000,
+        "test": 10000,
+    }
+    for split in splits.values():
+        assert split.images.shape[1:] == (28, 28, 1)
+        assert split.images.dtype == split.labels.dtype == np.uint8
+        assert set(np.unique(split.labels)) == set(range(10))
+    assert np.array_equal(np.bincount(splits["test"].labels), [1000] * 10)
+    assert np.array_equal(splits["calibration"].images, splits["train"].images[:2000])
+
+
+def write_idx(folder: Path, train: int, test: int) -> None:
+    rng = np.random.default_rng(0)
+    for name, dims in FILES.items():
+        count = train if name.startswith("train") else test
+        body = rng.integers(0, 10, (count, 28, 28) if dims == 3 else count, dtype=np.uint8)
+        header = bytes([0, 0, 8, dims]) + b"".join(int(size).to_bytes(4, "big") for size in body.shape)
+        (folder / f"{name}-idx{dims}-ubyte.gz").write_bytes(gzip.compress(header + body.tobytes(), 1))
+
+
+def test_idx_files_read_back(tmp_path: Path) -> None:
+    write_idx(tmp_path, train=5100, test=30)
+    splits = read_fashion_mnist(tmp_path)
+    assert (len(splits["train"]), len(splits["calibration"]), len(splits["test"])) == (100, 100, 30)
+    raw = gzip.decompress((tmp_path / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
+    assert splits["test"].images.tobytes() == raw
+
+
+def test_a_missing_file_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"train-images-idx3-ubyte\.gz is missing: install Debian's dataset-fashion-mnist"
+    ):
+        read_fashion_mnist(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "no gzip", "short", "empty"])
+def test_a_damaged_file_is_one_line(tmp_path: Path, damage: str) -> None:
+    write_idx(tmp_path, train=20, test=5)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    raw = path.read_bytes()
+    flipped = bytearray(raw)
+    flipped[len(raw) // 2] ^= 0xFF
+    content = {
+        "truncated": raw[: len(raw) // 2],
+        "flipped": bytes(flipped),
+        "no gzip": b"hello",
+        "short": gzip.compress(gzip.decompress(raw)[:-5]),
+        "empty": gzip.compress(b""),
+    }
+    path.write_bytes(content[damage])
+    with pytest.raises(InputError, match=r"train-images-idx3-ubyte\.gz is damaged") as caught:
+        read_fashion_mnist(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_packed_splits_read_back(tmp_path: Path, splits: dict[str, Split]) -> None:
+    pack(splits, tmp_path / "data.xz")
+    again = unpack(tmp_path / "data.xz")
+    assert tuple(again) == SHIPPED
+    for name, split in again.items():
+        np.testing.assert_array_equal(split.images, splits[name].images)
+        np.testing.assert_array_equal(split.labels, splits[name].labels)
+
+
+def test_equal_splits_equal_files(tmp_path: Path, splits: dict[str, Split]) -> None:
+    for name in ("a", "b"):
+        pack(splits, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("packed") / "data.xz"
+    pack({name: random_split(3, i) for i, name in enumerate(SHIPPED)}, path)
+    return path
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_damage_is_noticed(packed: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    raw = bytearray(packed.read_bytes())
+    place = data.draw(st.integers(0, len(raw) - 1))
+    if data.draw(st.booleans(), label="truncate"):
+        raw = raw[:place]
+    else:
+        raw[place] ^= data.draw(st.integers(1, 255))
+    path = packed.parent / "damaged.xz"
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="is damaged") as caught:
+        unpack(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_no_packed_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is missing"):
+        unpack(tmp_path / "data.xz")
+
+
+def test_take_keeps_images_and_labels_together() -> None:
+    split = random_split(6, 0)
+    taken = split.take(np.array([4, 1]))
+    assert len(taken) == 2
+    np.testing.assert_array_equal(taken.images, split.images[[4, 1]])
+    np.testing.assert_array_equal(taken.labels, split.labels[[4, 1]])
