@@ -1,0 +1,78 @@
+"""A training of a second: recipe, made-up data, and a way to run it in another process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tiny_space import TINY
+
+from hwnas.ofa_supernet import train as training
+from hwnas.ofa_supernet.data import READERS, Split
+from hwnas.spaces.ofa_mbv3 import LAYOUTS
+
+PROBE_IMAGES = 60
+RECIPE_TEXT = """
+space = "ofa_mbv3/tiny/v1"
+dataset = "stripes"
+data = "nowhere"
+labels = ["none", "top", "bottom", "both"]
+mean = [0.5]
+std = [0.5]
+seed = 5
+train_images = 64
+batch = 32
+teacher_resolution = 8
+
+[[stage]]
+name = "full"
+epochs = 3
+learning_rate = 0.1
+warmup_steps = 1
+resolutions = [8]
+
+[[stage]]
+name = "kernel"
+epochs = 2
+learning_rate = 0.02
+kernels = [3, 5, 7]
+resolutions = [8]
+distill = 1.0
+
+[[stage]]
+name = "depth and expansion"
+epochs = 2
+learning_rate = 0.02
+subnets = 2
+kernels = [3, 5, 7]
+depths = [1, 2]
+expansions = [2, 3]
+resolution_bias = 1.0
+distill = 0.5
+sort_channels = true
+"""
+EPOCHS = 7
+
+
+def stripes(folder: Path) -> dict[str, Split]:
+    """Noise with a bright upper or lower half, both or none (mirroring keeps the class)."""
+    sizes = {"train": 80, "calibration": 40, "predictor": 60, "choice": 10, "test": 10}
+    splits = {}
+    for seed, (name, count) in enumerate(sizes.items()):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, 4, count, dtype=np.uint8)
+        images = rng.integers(0, 100, (count, 8, 8, 1), dtype=np.uint8)
+        images[labels % 2 == 1, :4] += 120
+        images[labels >= 2, 4:] += 120
+        splits[name] = Split(images, labels)
+    return splits
+
+
+def train_here(recipe: str, out: str) -> None:
+    """Train in a process of its own, which someone may kill."""
+    torch.set_num_threads(1)
+    LAYOUTS["ofa_mbv3/tiny/v1"] = TINY
+    READERS["stripes"] = stripes
+    training.PROBE_IMAGES = PROBE_IMAGES
+    training.train(Path(recipe), Path(out), resume=True)
