@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,11 @@ def stripes(folder: Path) -> dict[str, Split]:
     return splits
 
 
-def train_here(recipe: str, out: str) -> None:
+def train_here(recipe: str, out: str, started: Event) -> None:
     """Train in a process of its own, which someone may kill."""
     torch.set_num_threads(1)
     LAYOUTS["ofa_mbv3/tiny/v1"] = TINY
     READERS["stripes"] = stripes
     training.PROBE_IMAGES = PROBE_IMAGES
+    started.set()
     training.train(Path(recipe), Path(out), resume=True)
