@@ -153,7 +153,7 @@ class AccuracyPredictor:
 
 def _one_thread() -> AbstractContextManager[object]:
     """Small matrix products wait for one another on many threads: beside a busy core, a minute instead of a second."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+    from threadpoolctl import threadpool_limits
 
     limits: AbstractContextManager[object] = threadpool_limits(limits=1)
     return limits
@@ -233,7 +233,7 @@ def _share(first: Tensor, second: Tensor, targets: Floats) -> float:
 
 
 def _kendall_tau(predicted: Tensor, targets: Floats) -> float:
-    from scipy.stats import kendalltau  # type: ignore[import-untyped]
+    from scipy.stats import kendalltau
 
     tau = float(kendalltau(predicted, targets).statistic)
     return tau if np.isfinite(tau) else 0.0

@@ -8,6 +8,8 @@ of matrices a layer, shared by its channels and identity at the start.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,7 @@ from hwnas.core.arch import Arch
 from hwnas.core.net import NetSpec, Op
 from hwnas.ofa_supernet.forward import Norm, NormFunction, OpWeights, normalise, run
 from hwnas.ofa_supernet.static import StaticNet, stored_weights
-from hwnas.spaces.ofa_mbv3 import OfaMbv3
+from hwnas.spaces.ofa_mbv3 import SE_REDUCTION, OfaMbv3, make_divisible
 
 
 class OfaSupernet(nn.Module):
@@ -84,18 +86,26 @@ class OfaSupernet(nn.Module):
         return StaticNet(self.net(arch), self.weights).eval()
 
     @torch.no_grad()
-    def sort_channels(self) -> None:
+    def sort_channels(self, elastic: Sequence[int] = ()) -> None:
         """Reorder the middle channels of every block by importance, without changing the full network.
 
         Importance is the L1 norm of the projection's input weights, as published (once-for-all, section 3.2); the
-        expansion, depthwise, squeeze-and-excitation and projection layers are permuted together.
+        expansion, depthwise, squeeze-and-excitation and projection layers are permuted together. Channels stay inside
+        the prefixes of the expansion ratios in `elastic`, so that what those were trained on stays theirs.
         """
-        names = {op.name for op in self.full.net.ops}
-        for name in sorted(names):
-            if name.endswith(".inverted_bottleneck"):
-                block = name.removesuffix(".inverted_bottleneck")
-                importance = self.full.get_parameter(f"{block}.point_linear.weight").abs().sum((0, 2, 3))
-                self._permute(block, torch.argsort(importance, descending=True), f"{block}.se.reduce" in names)
+        ops = {op.name: op for op in self.full.net.ops}
+        for name, op in ops.items():
+            if not name.endswith(".inverted_bottleneck"):
+                continue
+            block = name.removesuffix(".inverted_bottleneck")
+            widths = [make_divisible(round(op.in_channels * ratio)) for ratio in elastic]
+            importance = self.full.get_parameter(f"{block}.point_linear.weight").abs().sum((0, 2, 3))
+            has_se = f"{block}.se.reduce" in ops
+            self._permute(block, order_within(importance, widths), has_se)
+            if has_se:
+                middle = self.full.get_parameter(f"{block}.se.reduce.weight").abs().sum((1, 2, 3))
+                squeezed = [make_divisible(width // SE_REDUCTION) for width in widths]
+                self._permute_se(block, order_within(middle, squeezed))
 
     def _permute(self, block: str, order: Tensor, has_se: bool) -> None:
         outputs = [f"{block}.inverted_bottleneck", f"{block}.depth_conv"]
@@ -116,9 +126,6 @@ class OfaSupernet(nn.Module):
         for name in inputs:
             weight = self.full.get_parameter(f"{name}.weight")
             weight.copy_(weight[:, order])
-        if has_se:
-            middle = self.full.get_parameter(f"{block}.se.reduce.weight").abs().sum((1, 2, 3))
-            self._permute_se(block, torch.argsort(middle, descending=True))
 
     def _permute_se(self, block: str, order: Tensor) -> None:
         reduce = self.full.get_submodule(f"{block}.se.reduce")
@@ -140,6 +147,15 @@ class Subnet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N x classes) of images (N x C x H x W)."""
         return run(self.net, self._shared[0].weights, images)
+
+
+def order_within(importance: Tensor, prefixes: Sequence[int]) -> Tensor:
+    """Indices of C channels, most important first, none moved across the end of a prefix (a number of channels)."""
+    ends = sorted({0, len(importance), *(end for end in prefixes if end < len(importance))})
+    parts = [
+        torch.argsort(importance[start:end], descending=True, stable=True) + start for start, end in pairwise(ends)
+    ]
+    return torch.cat(parts)
 
 
 def _fresh(op: Op, generator: torch.Generator) -> OpWeights:

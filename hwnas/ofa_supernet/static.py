@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.core.net import NetSpec, Op
-from hwnas.ofa_supernet.forward import Norm, OpWeights, Weights, normalise, run
+from hwnas.ofa_supernet.forward import BN_EPS, Norm, OpWeights, Weights, run
 
 
 class StaticNet(nn.Module):
@@ -85,13 +85,12 @@ def recalibrate(net: NetSpec, weights: Weights, batches: Iterable[Tensor]) -> di
         count = len(batch)
 
         def by_batch(op: Op, value: Tensor, norm: Norm, count: int = count) -> Tensor:
-            wide = value.double()
-            mean = wide.mean((0, 2, 3))
-            var = wide.var((0, 2, 3), correction=0)
+            # One fused pass normalises and tells the statistics; it gives 1 / sqrt(var + eps) instead of var.
+            out, mean, inverse = torch.native_batch_norm(value, norm.weight, norm.bias, None, None, True, 0.0, BN_EPS)
+            mean, var = mean.double(), inverse.double() ** -2 - BN_EPS
             old = sums.get(op.name, (torch.zeros_like(mean), torch.zeros_like(var)))
-            sums[op.name] = (old[0] + count * mean, old[1] + count * var)
-            batch_norm = Norm(norm.weight, norm.bias, mean.to(value.dtype), var.to(value.dtype))
-            return normalise(op, value, batch_norm)
+            sums[op.name] = (old[0] + count * mean, old[1] + count * var.clamp_min(0.0))
+            return out
 
         run(net, weights, batch, norm=by_batch)
         images_seen += count

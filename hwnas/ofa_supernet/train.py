@@ -118,9 +118,15 @@ class Trainer:
                 self.teacher = self._teacher_logits()
             if self.optimizer is None:
                 if stage.sort_channels:
-                    self.supernet.sort_channels()
+                    self.supernet.sort_channels(self._elastic_expansions())
                 self.optimizer = self._new_optimizer(stage)
             self._epoch(stage, self.optimizer)
+
+    def _elastic_expansions(self) -> list[int]:
+        """The expansion ratios that earlier stages have trained, the largest aside."""
+        earlier = self.recipe.stage[: self.state.stage]
+        trained = {ratio for stage in earlier for ratio in stage.expansions or ()}
+        return sorted(trained - {self.space.layout.expansions[-1]})
 
     def _epoch(self, stage: Stage, optimizer: torch.optim.SGD) -> None:
         started = time.monotonic()

@@ -33,15 +33,15 @@ def supernet_card(folder: SupernetFolder, accuracies: Floats, predictor: Accurac
         "|---|---|",
         f"| classes | {', '.join(recipe.labels)} |",
         f"| subnets | {least / 1e6:.2f} to {most / 1e6:.1f} M MACs, {ends[0]:,} to {ends[1]:,} parameters |",
-        f"| training | {len(rows)} epochs in {len(recipe.stage)} stages of progressive shrinking, {hours:.1f} h on a CPU |",
+        f"| training | {len(rows)} epochs in {len(recipe.stage)} stages of progressive shrinking, {hours:.1f} hours |",
         f"| accuracy of {len(accuracies)} sampled subnets | {low:.1%} to {high:.1%}, median {middle:.1%} "
         f"({images:,} held-out training images) |",
         f"| accuracy predictor | Kendall's tau {report.kendall_tau:.3f}, RMSE {100 * report.rmse:.2f} points "
         "(cross-validated) |",
         "| weights | float32; a subnet needs its batch normalisation recalibrated, which `hwnas specialize` does |",
         "",
-        "`recipe.toml` is the whole recipe; `curve.csv` has one row an epoch; `subnets.jsonl` is what the predictor was",
-        "fitted on; `images.safetensors.xz` holds the test images, 2,000 training images for calibration and 3,000",
+        "`recipe.toml` is the whole recipe; `curve.csv` has one row an epoch; `subnets.jsonl` is what the predictor",
+        "was fitted on; `images.safetensors.xz` holds the test images, 2,000 training images for calibration and 3,000",
         "held-out training images for choosing among finalists.",
         "",
         "Train one like it: `hwnas train ofa_supernet/fashion-mnist/recipe.toml --out ofa_supernet/mine`.",

@@ -16,14 +16,18 @@ from hwnas.core.progress import Progress
 from hwnas.core.protocols import DeviceModel
 from hwnas.devices.profile import DeviceProfile
 from hwnas.export.exporter import OnnxExporter
+from hwnas.export.onnx import build
 from hwnas.export.package import Number, PackageInfo
 from hwnas.export.verify import accuracy
 from hwnas.ofa_supernet.folder import SupernetFolder
 
 if TYPE_CHECKING:
     from hwnas.ofa_supernet.network import OfaSupernet
+    from hwnas.ofa_supernet.static import StaticNet
     from hwnas.pipeline.specialize import SpecializeReport
 
+CHOOSING_CALIBRATION = 500
+"""Calibration images behind the statistics of a finalist: 4 times as quick as all of them, for a choice among few."""
 COMPARED_IMAGES = 500
 """Calibration images on which file and torch subnet are compared at every export."""
 
@@ -63,39 +67,55 @@ class Finalists:
         self.supernet = supernet
         self.folder = folder
         self._exported: dict[Arch, Exported] = {}
+        self._choice_top1: dict[Arch, float] = {}
 
     @cached_property
     def _weights(self) -> OfaSupernet:
         return self.supernet.load()
 
     def best(self, candidates: Sequence[Candidate], progress: Progress) -> tuple[Candidate, Exported]:
-        """The candidate whose exported file is the most accurate on the images for choosing."""
-        results = []
+        """The candidate whose file is the most accurate on the images for choosing, exported for good.
+
+        For the choice the statistics come from fewer images, the same ones for each candidate.
+        """
+        scores = []
         for index, candidate in enumerate(candidates):
             progress("accuracy", index, len(candidates))
-            results.append((candidate, self.export(candidate.arch)))
+            scores.append(self.choice_top1(candidate.arch))
         progress("accuracy", len(candidates), len(candidates))
-        return max(results, key=lambda result: result[1].choice_top1)
+        winner = max(range(len(candidates)), key=lambda index: scores[index])
+        return candidates[winner], self.export(candidates[winner].arch)
+
+    def choice_top1(self, arch: Arch) -> float:
+        """Accuracy on the images for choosing, with statistics from `CHOOSING_CALIBRATION` images; once each."""
+        if arch not in self._choice_top1:
+            network, info = self._recalibrated(arch, CHOOSING_CALIBRATION)
+            weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+            choice = self.supernet.images("choice")
+            scored = accuracy(build(network.net, weights), choice.images, choice.labels, info.preprocessing)
+            self._choice_top1[arch] = scored.top1
+        return self._choice_top1[arch]
 
     def export(self, arch: Arch) -> Exported:
-        """Extract, recalibrate, write the file and look at it; once an architecture."""
+        """Extract, recalibrate on all calibration images, write the file, compare it with the torch subnet."""
         if arch not in self._exported:
-            self._exported[arch] = self._export(arch)
+            network, info = self._recalibrated(arch, None)
+            path = self.folder / f"{len(self._exported)}.onnx"
+            exporter = OnnxExporter()
+            exporter.export(network.net, network, path, info.metadata())
+            images = info.preprocessing(self.supernet.images("calibration").images[:COMPARED_IMAGES])
+            compared = exporter.compare(path, network, images)
+            self._exported[arch] = Exported(
+                path, arch, self.choice_top1(arch), compared.greatest_difference, compared.same_class, compared.images
+            )
         return self._exported[arch]
 
-    def _export(self, arch: Arch) -> Exported:
+    def _recalibrated(self, arch: Arch, images: int | None) -> tuple[StaticNet, PackageInfo]:
         from hwnas.ofa_supernet.evaluate import recalibrated
 
-        calibration = self.supernet.images("calibration").images
+        calibration = self.supernet.images("calibration").images[:images]
         network = recalibrated(self._weights, arch, calibration, self.supernet.recipe)
-        path = self.folder / f"{len(self._exported)}.onnx"
-        exporter = OnnxExporter(batch=None)
-        info = file_info(self.supernet, arch)
-        exporter.export(network.net, network, path, info.metadata())
-        compared = exporter.compare(path, network, info.preprocessing(calibration[:COMPARED_IMAGES]))
-        choice = self.supernet.images("choice")
-        chosen = accuracy(path, choice.images, choice.labels, info.preprocessing)
-        return Exported(path, arch, chosen.top1, compared.greatest_difference, compared.same_class, compared.images)
+        return network, file_info(self.supernet, arch)
 
     def tested(self, exported: Exported) -> Exported:
         """With the file's accuracy on the test images, asked only of a model that was verified."""

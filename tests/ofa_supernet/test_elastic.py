@@ -11,7 +11,7 @@ from tiny_space import scrambled
 from torch import Tensor
 
 from hwnas.core.arch import Arch
-from hwnas.ofa_supernet.network import OfaSupernet
+from hwnas.ofa_supernet.network import OfaSupernet, order_within
 from hwnas.spaces.ofa_mbv3 import OfaMbv3
 
 
@@ -122,3 +122,9 @@ def test_the_module_is_a_torch_module_like_others(supernet: OfaSupernet) -> None
     again = OfaSupernet(supernet.space, seed=9)
     again.load_state_dict(supernet.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), supernet.parameters(), strict=True))
+
+
+def test_sorting_keeps_trained_prefixes_together() -> None:
+    importance = torch.tensor([1.0, 3.0, 2.0, 9.0, 8.0, 7.0, 5.0, 6.0])
+    assert order_within(importance, []).tolist() == [3, 4, 5, 7, 6, 1, 2, 0]
+    assert order_within(importance, [3, 5]).tolist() == [1, 2, 0, 3, 4, 5, 7, 6]
