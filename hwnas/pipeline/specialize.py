@@ -18,6 +18,7 @@ from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.errors import InfeasibleError
 from hwnas.core.progress import Progress, silent
 from hwnas.devices.device import open_device
+from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, load_profile
 from hwnas.evaluators.predictor import AccuracyPredictor
 from hwnas.export.package import write_package
@@ -99,27 +100,32 @@ def specialize(
     folder = workspace.table_folder(device, settings.supernet)
     predictor = AccuracyPredictor.load(supernet.space, supernet.predictor_path)
     with clock.time("profile"):
-        model = _latency_model(profile, supernet, folder, settings.measure.subnets, latency_ms, progress)
-    loop = _Loop(profile, supernet, folder, predictor, Verdicts(folder), settings.search, latency_ms, progress, clock)
-    report = loop.run(model, seed)
-    with clock.time("package"):
-        name = f"{settings.supernet}-{device}-{latency_ms:g}ms"
-        info = package_info(name, supernet, profile, report, loop.facts)
-        package = write_package(workspace.export_folder, info, report.exported.path)
-    loop.close()
+        model, facts = _latency_model(profile, supernet, folder, settings.measure.subnets, latency_ms, progress)
+    verdicts = Verdicts(folder, identity(facts))
+    with tempfile.TemporaryDirectory(prefix="hwnas-") as scratch:
+        finalists = Finalists(supernet, Path(scratch))
+        loop = _Loop(
+            profile, facts, finalists, folder, predictor, verdicts, settings.search, latency_ms, progress, clock
+        )
+        report = loop.run(model, seed)
+        with clock.time("package"):
+            name = f"{settings.supernet}-{device}-{latency_ms:g}ms"
+            info = package_info(name, supernet, profile, report, facts)
+            package = write_package(workspace.export_folder, info, report.exported.path)
     return replace(report, package=str(package), seconds=clock.seconds)
 
 
 def _latency_model(
     profile: DeviceProfile, supernet: SupernetFolder, folder: Path, subnets: int, limit_ms: float, progress: Progress
-) -> CorrectedTable:
-    """The kept model of this device, or a new one; a hopeless limit is refused before any block is measured."""
+) -> tuple[CorrectedTable, dict[str, Any]]:
+    """The kept model of this device, or a new one, and the device's facts; a hopeless limit is refused at once."""
     space = supernet.space
     refuse_damaged(folder)
     with open_device(profile) as device:
-        model = kept_model(folder, space, device.facts())
+        facts = device.facts()
+        model = kept_model(folder, space, facts)
         refuse_hopeless(device.with_rules(profile.networks), space, model, limit_ms)
-    return model or profile_space(profile, space, folder, subnets, progress).model
+    return model or profile_space(profile, space, folder, subnets, progress).model, facts
 
 
 class _Clock:
@@ -142,7 +148,8 @@ class _Loop:
     """The rounds of one specialization."""
 
     profile: DeviceProfile
-    supernet: SupernetFolder
+    facts: dict[str, Any]
+    finalists: Finalists
     folder: Path
     predictor: AccuracyPredictor
     verdicts: Verdicts
@@ -150,8 +157,8 @@ class _Loop:
     limit_ms: float
     progress: Progress
     clock: _Clock
-    facts: dict[str, Any] = field(default_factory=dict)
-    _scratch: tempfile.TemporaryDirectory[str] | None = None
+    done_with: set[Arch] = field(default_factory=set)
+    """Verified in this run, or measured outside the band: not proposed again."""
 
     def run(self, model: CorrectedTable, seed: int) -> SpecializeReport:
         """Rounds until a verified model uses the limit well; else the best one that held.
@@ -183,7 +190,7 @@ class _Loop:
 
     def _recall(self, model: CorrectedTable) -> CorrectedTable:
         """Tell the model every earlier verdict on this device."""
-        known = self.verdicts.of_space(self.supernet.space.id)
+        known = self.verdicts.of_space(model.space.id)
         if not known:
             return model
         batch = ArchBatch.of([verdict.arch for verdict in known])
@@ -194,27 +201,27 @@ class _Loop:
     ) -> tuple[CorrectedTable, SpecializeReport | None]:
         band = Band.of(self.limit_ms, self.settings.headroom, binding)
         with self.clock.time("search"):
-            found = search(model, self.predictor, band, self.settings, self.verdicts.missed(self.limit_ms), seed)
+            excluded = self.verdicts.missed(self.limit_ms) | self.done_with
+            found = search(model, self.predictor, band, self.settings, excluded, seed)
         if not found:
             return model, None
         with self.clock.time("measure"), open_device(self.profile) as device:
-            self.facts = device.facts()
             archs = ArchBatch.of([candidate.arch for candidate in found])
-            space = self.supernet.space
-            timed, _ = measure_networks(device, self.profile, space, archs, self.folder, self.progress)
+            timed, _ = measure_networks(device, self.profile, model.space, archs, self.folder, self.progress)
         model = model.update(archs, timed, limit_ms=self.limit_ms)
         fitting = [c for c, m in zip(found, timed, strict=True) if band.admits(m.p90)]
+        self.done_with |= {c.arch for c in found} - {c.arch for c in fitting}
         if not fitting:
             return model, None
         with self.clock.time("accuracy"):
-            candidate, exported = self._finalists().best(fitting, self.progress)
+            candidate, exported = self.finalists.best(fitting, self.progress)
         with self.clock.time("verify"):
             verdict = self._verify(candidate.arch, exported)
         model = model.update(ArchBatch.of([candidate.arch]), [verdict.measurement()], limit_ms=self.limit_ms)
         if not verdict.holds:
             return model, None
         with self.clock.time("test"):
-            exported = self._finalists().tested(exported)
+            exported = self.finalists.tested(exported)
         report = SpecializeReport(
             "", self.profile, self.limit_ms, binding, candidate, exported, verdict, number, self.clock.seconds
         )
@@ -225,18 +232,8 @@ class _Loop:
         self.progress("verify", 0, 1)
         with open_device(self.profile, self.profile.verify) as device:
             (_, measurement), *_ = device.measure([exported.as_device_model()])
-        verdict = Verdict.of(arch, self.limit_ms, measurement)
+        verdict = Verdict.of(arch, self.limit_ms, measurement, identity(self.facts))
         self.verdicts.keep(verdict)
+        self.done_with.add(arch)
         self.progress("verify", 1, 1)
         return verdict
-
-    def _finalists(self) -> Finalists:
-        if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="hwnas-")
-            self._loaded = Finalists(self.supernet, Path(self._scratch.name))
-        return self._loaded
-
-    def close(self) -> None:
-        """Drop the exported files of this run."""
-        if self._scratch is not None:
-            self._scratch.cleanup()

@@ -25,12 +25,14 @@ class Verdict:
     limit_ms: float
     samples_ms: tuple[float, ...]
     date: str
+    device: dict[str, Any]
+    """What the device was (`hwnas.devices.facts.identity`): a verdict holds for that device alone."""
 
     @classmethod
-    def of(cls, arch: Arch, limit_ms: float, measurement: Measurement) -> Verdict:
+    def of(cls, arch: Arch, limit_ms: float, measurement: Measurement, device: dict[str, Any]) -> Verdict:
         """The verdict that a measurement gives, dated now."""
         samples = tuple(float(value) for value in measurement.samples_ms)
-        return cls(arch, limit_ms, samples, datetime.now(UTC).isoformat(timespec="seconds"))
+        return cls(arch, limit_ms, samples, datetime.now(UTC).isoformat(timespec="seconds"), device)
 
     def measurement(self) -> Measurement:
         """Its samples, as measured."""
@@ -52,7 +54,13 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """One line of the journal."""
         samples = [round(value, 6) for value in self.samples_ms]
-        return {"arch": self.arch.to_json(), "limit_ms": self.limit_ms, "samples_ms": samples, "date": self.date}
+        return {
+            "arch": self.arch.to_json(),
+            "limit_ms": self.limit_ms,
+            "date": self.date,
+            "device": self.device,
+            "samples_ms": samples,
+        }
 
     @classmethod
     def from_json(cls, document: Any) -> Verdict | None:
@@ -60,18 +68,19 @@ class Verdict:
         try:
             samples = tuple(float(value) for value in document["samples_ms"])
             arch = Arch.from_json(document["arch"])
-            return cls(arch, float(document["limit_ms"]), samples, str(document["date"])) if samples else None
+            limit_ms, date, device = float(document["limit_ms"]), str(document["date"]), dict(document["device"])
+            return cls(arch, limit_ms, samples, date, device) if samples else None
         except (KeyError, TypeError, ValueError, InputError):
             return None
 
 
 class Verdicts:
-    """The verdicts in a latency table's folder."""
+    """The verdicts in a latency table's folder that are of a device as it is now."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: dict[str, Any]) -> None:
         self._path = folder / JOURNAL
         read = [Verdict.from_json(line) for line in read_lines(self._path)]
-        self._known = [verdict for verdict in read if verdict is not None]
+        self._known = [verdict for verdict in read if verdict is not None and verdict.device == device]
 
     def keep(self, verdict: Verdict) -> None:
         """Write a verdict down; once this returns it is kept."""
