@@ -14,13 +14,16 @@ from hwnas.core.errors import InputError
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write to a temporary file beside `path`, fsync, rename over it.
 
+    A temporary file carries its writer's process id, so that what a killed writer left is known and removed here.
+
     Raises:
         InputError: the folder cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        _remove_leftovers(path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}.", suffix=".tmp", dir=path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; make its folder writable") from error
     try:
@@ -35,6 +38,26 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     finally:
         Path(name).unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files for `path` whose writers are gone."""
+    prefix = f".{path.name}."
+    for entry in list(os.scandir(path.parent)):
+        if entry.name.startswith(prefix) and entry.name.endswith(".tmp"):
+            writer = entry.name.removeprefix(prefix).split(".")[0]
+            if writer.isdecimal() and not _alive(int(writer)):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's, so it lives
+        pass
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -71,11 +94,19 @@ def append_line(path: Path, document: Any) -> None:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The whole documents of a file of JSON lines, torn ones passed over; none where there is no file."""
-    if not path.exists():
+    """The whole documents of a file of JSON lines, torn ones passed over; none where there is no file.
+
+    Raises:
+        InputError: there is something, but no file that can be read.
+    """
+    try:
+        text = path.read_text(errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; remove it or make it a readable file") from error
     documents = []
-    for line in path.read_text(errors="replace").splitlines():
+    for line in text.splitlines():
         try:
             documents.append(json.loads(line))
         except json.JSONDecodeError:

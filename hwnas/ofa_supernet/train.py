@@ -7,6 +7,7 @@ augmentation, so that a step of distillation costs no forward pass of the teache
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import ctypes
 import io
@@ -21,6 +22,7 @@ import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor
 
 from hwnas.core.arch import Arch
@@ -197,7 +199,7 @@ class Trainer:
     def _teacher_logits(self) -> Tensor:
         """The full network's logits of every training image and of its mirror image: 2 x N x classes, float16."""
         path = self.out / TEACHER
-        if path.exists():
+        with contextlib.suppress(FileNotFoundError, SafetensorError, KeyError):  # a damaged file is made again
             return safetensors.torch.load(path.read_bytes())["logits"]
         options = self.space.layout.resolutions
         resolution = self.recipe.teacher_resolution or options[-1]

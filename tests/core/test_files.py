@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,6 +45,32 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
 
 
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = tmp_path / f".file.txt.{gone.pid}.a1b2.tmp"
+    kept = [f".file.txt.{os.getpid()}.a1b2.tmp", f".other.txt.{gone.pid}.a1b2.tmp", ".file.txt.swp", ".file.txt.x.tmp"]
+    for path in (left, *(tmp_path / name for name in kept)):
+        path.write_text("half")
+    write_atomic(tmp_path / "file.txt", "whole")
+    assert {file.name for file in tmp_path.iterdir()} == {"file.txt", *kept}
+
+
+def test_a_writer_killed_before_the_rename(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from hwnas.core import files\n"
+        "files.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.write_atomic(Path(sys.argv[1]), 'new')"
+    )
+    write_atomic(tmp_path / "file.txt", "old")
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "file.txt")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    assert (tmp_path / "file.txt").read_text() == "old"
+    write_atomic(tmp_path / "file.txt", "newer")
+    assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
+
+
 @pytest.mark.parametrize("write", [write_atomic, append_line])
 def test_a_folder_that_is_none_is_one_line(tmp_path: Path, write: object) -> None:
     assert callable(write)
@@ -64,6 +94,13 @@ def test_json_reads_back(tmp_path: Path) -> None:
 
 def test_no_file_no_lines(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "none.jsonl") == []
+    (tmp_path / "file").write_text("")
+    assert read_lines(tmp_path / "file" / "none.jsonl") == []
+
+
+def test_a_folder_has_no_lines(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read .*; remove it"):
+        read_lines(tmp_path)
 
 
 @settings(max_examples=40, deadline=None)
