@@ -1,0 +1,95 @@
+"""How much faster is scoring architectures in bulk than one at a time? Candidates a second, both sides in one run.
+
+Latency: the compiled table (`TableSum`: one gather a slot over a whole batch) against the plain loop that lowers each
+architecture to its network, cuts it into blocks and adds up dictionary look-ups; both answers are checked to be equal.
+Accuracy: the predictor on a batch against the same predictor called for one architecture at a time. Search: the whole
+constrained evolution with the workspace's settings, both models included. Every repetition runs all sides in turn, on
+one thread; figures are medians over repetitions. Compiling the table is timed apart, since it is paid once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from _common import Setting, finish, log, markdown, parser, random_p90s, random_subnets
+from threadpoolctl import threadpool_limits
+
+from hwnas.core.arch import ArchBatch
+from hwnas.core.protocols import SearchSpace
+from hwnas.evaluators.predictor import AccuracyPredictor
+from hwnas.latency.lut import TableSum
+from hwnas.luts import LatencyTable
+from hwnas.pipeline.candidates import Band, search
+
+NAME = "search_speed"
+
+
+def naive(space: SearchSpace, table: LatencyTable, batch: ArchBatch) -> list[float]:
+    """The sum of block medians, one architecture at a time."""
+    return [sum(table.row(net).median_ms for net in space.lower(arch).blocks().values()) for arch in batch]
+
+
+def rate(work: Callable[[], object], count: int) -> float:
+    """Candidates a second of one call."""
+    started = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - started)
+
+
+def main() -> None:
+    options = parser(__doc__, seeds=5)
+    args = options.parse_args()
+    setting = Setting.of(args.workspace)
+    model, space = setting.model(), setting.supernet.space
+    predictor = AccuracyPredictor.load(space, setting.supernet.predictor_path)
+    settings = setting.workspace.settings.search
+    started = time.perf_counter()
+    table_sum = TableSum(space, model.table)
+    compile_s = time.perf_counter() - started
+    bulk, some, few, repetitions = (2000, 100, 20, 2) if args.quick else (200_000, 10_000, 500, args.seeds)
+    batch = random_subnets(space, bulk, seed=1)
+    few_batch, some_batch = batch.take(np.arange(few)), batch.take(np.arange(some))
+    if not np.allclose(table_sum.median(few_batch), naive(space, model.table, few_batch), rtol=1e-12):
+        raise SystemExit("the compiled table and the plain loop disagree")
+    limit = float(np.percentile(random_p90s(model), 50))
+    band = Band.of(limit, settings.headroom, binding=True)
+    candidates = settings.population * settings.generations
+    sides: dict[str, tuple[Callable[[], object], int]] = {
+        "latency, plain loop": (lambda: naive(space, model.table, few_batch), few),
+        "latency, compiled": (lambda: table_sum.median(batch), len(batch)),
+        "accuracy, one at a time": (
+            lambda: [predictor.evaluate(few_batch.take(np.array([i]))) for i in range(few)],
+            few,
+        ),
+        "accuracy, batch": (lambda: predictor.evaluate(some_batch), some),
+        "search": (lambda: search(model, predictor, band, settings, frozenset(), 0), candidates),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    with threadpool_limits(1):
+        for repetition in range(repetitions):
+            log(f"repetition {repetition + 1} of {repetitions}")
+            for name, (work, count) in sides.items():
+                rates[name].append(rate(work, count))
+    median = {name: float(np.median(values)) for name, values in rates.items()}
+    figures = {
+        "candidates_per_second": median,
+        "latency_ratio": median["latency, compiled"] / median["latency, plain loop"],
+        "accuracy_ratio": median["accuracy, batch"] / median["accuracy, one at a time"],
+        "search_seconds": candidates / median["search"],
+        "search_candidates": candidates,
+        "compile_seconds": compile_s,
+        "repetitions": repetitions,
+    }
+    rows = [[name, f"{value:,.0f}"] for name, value in median.items()]
+    note = (
+        f"Compiled over plain loop: {figures['latency_ratio']:,.0f} times (compiling took {compile_s:.2f} s, once); "
+        f"batch over one at a time: {figures['accuracy_ratio']:,.0f} times; "
+        f"a search of {candidates:,} candidates: {figures['search_seconds']:.2f} s."
+    )
+    finish(args, NAME, figures, [f"{markdown(['', 'candidates a second'], rows)}\n\n{note}"])
+
+
+if __name__ == "__main__":
+    main()
