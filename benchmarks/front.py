@@ -59,11 +59,13 @@ def draw(grey: Points, line: Points, points: Points, path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4.2), dpi=120, layout="constrained")
-    axes.scatter(*np.transpose(grey), s=5, color="0.75", label="random subnets, predicted")
-    axes.plot(*np.transpose(line), color="tab:blue", label="best found below each limit, predicted")
+    axes.scatter(np.transpose(grey)[0], np.transpose(grey)[1], s=5, color="0.75", label="random subnets, predicted")
+    axes.plot(
+        np.transpose(line)[0], np.transpose(line)[1], color="tab:blue", label="best found below each limit, predicted"
+    )
     if points:
         label = "handed over: p90 measured, accuracy on test images"
-        axes.scatter(*np.transpose(points), s=36, color="tab:red", zorder=3, label=label)
+        axes.scatter(np.transpose(points)[0], np.transpose(points)[1], s=36, color="tab:red", zorder=3, label=label)
     axes.set_xlabel("p90 latency (ms)")
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))

@@ -1,9 +1,9 @@
 """How fast are the subnets of the small-image space on this machine? Measured p90s of 1,000 random ones.
 
-Random subnets of ofa_mbv3/small/v1 (each gene uniform), its smallest and its largest network are timed by the workspace's
-device, whole, in interleaved groups, in one run. Reported: percentiles of the measured p90s, both ends and the factor
-between them, and the percentile at which 2 ms lies. Times do not depend on weights, so these are random. The many take
-short windows (40 samples at least); the two ends take the device's own rules for networks.
+Random subnets of ofa_mbv3/small/v1 (each gene uniform), its smallest and its largest network are timed by the device of
+the workspace, whole, in interleaved groups, in one run. Reported: percentiles of the measured p90s, both ends and the
+factor between them, and the percentile at which 2 ms lies. Times do not depend on weights, so these are random. The
+many take short windows (40 samples at least); the two ends take the device's own rules for networks.
 """
 
 from __future__ import annotations
