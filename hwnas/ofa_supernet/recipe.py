@@ -59,6 +59,8 @@ class Recipe(_Table):
     seed: int = 0
     train_images: int | None = Field(default=None, ge=2)
     batch: int = Field(default=128, ge=2)
+    pixels_per_pass: int | None = Field(default=None, ge=1)
+    """Greatest number of input pixels in one forward pass; a larger batch is cut and its gradients are added up."""
     momentum: float = 0.9
     weight_decay: float = 3e-5
     label_smoothing: float = 0.1
