@@ -41,7 +41,7 @@ def best_by_limit(
         if best:
             p90, accuracy = np.mean(best, axis=0)
             points.append((float(p90), float(accuracy)))
-    return points
+    return sorted(points)
 
 
 def verified(cache: Path) -> Points:
@@ -88,7 +88,7 @@ def main() -> None:
     batch = random_subnets(model.space, 200 if args.quick else 2000, SEED)
     p90, accuracy = model.estimate(batch).p90, predictor.evaluate(batch)
     least, most = model.reachable("p90")
-    limits = np.geomspace(1.05 * least, most, 3 if args.quick else 20)
+    limits = np.geomspace(1.05 * least, 0.99 * most, 3 if args.quick else 20)
     line = best_by_limit(setting, model, predictor, limits, 1 if args.quick else args.seeds)
     points = verified(args.cache)
     draw(list(zip(p90.tolist(), accuracy.tolist(), strict=True)), line, points, out)

@@ -60,8 +60,8 @@ def limits(model: CorrectedTable, quick: bool) -> list[Limit]:
     ]
 
 
-QUICK_SETTINGS = 'device = "{}"\nsupernet = "{}"\n[search]\nfinalists = 1\n'
-"""Of a quick run, which exports one finalist a round."""
+QUICK_SETTINGS = 'device = "{}"\nsupernet = "{}"\n[search]\nfinalists = 1\nmax_rounds = 2\n'
+"""Of a quick run, which exports one finalist a round and gives up after the second."""
 
 
 def copy(setting: Setting, target: Path, tables: bool, quick: bool) -> None:
