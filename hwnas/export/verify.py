@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from hwnas.core.errors import InputError
 from hwnas.core.images import Images, Preprocessing
 
+BATCH = 50
+"""Images a call: with 500, activations of large resolutions fall out of the cache and an image takes twice as long."""
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -29,7 +32,7 @@ def accuracy(
     labels: NDArray[np.integer[Any]],
     preprocessing: Preprocessing,
     *,
-    batch: int = 500,
+    batch: int = BATCH,
     threads: int = 0,
 ) -> Accuracy:
     """Top-1 of an ONNX file over N x H x W x C bytes, in batches; `threads` 0 leaves it to the runtime.
@@ -44,7 +47,7 @@ def accuracy(
 
 
 def predict(
-    model: Path | bytes, images: Images, preprocessing: Preprocessing, *, batch: int = 500, threads: int = 0
+    model: Path | bytes, images: Images, preprocessing: Preprocessing, *, batch: int = BATCH, threads: int = 0
 ) -> NDArray[np.int64]:
     """The class of each image, N values."""
     session = open_session(model, threads)

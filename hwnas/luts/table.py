@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
@@ -91,11 +92,18 @@ class LatencyTable:
         return hashlib.sha256(self._csv()).hexdigest()
 
     def write(self, path: Path) -> None:
-        """Write `path` (CSV) and its provenance (same name, .json), each whole or not at all."""
+        """Write `path` (CSV) and its provenance (same name, .json).
+
+        Killed at any moment, this leaves a whole table or none, never a CSV with another one's provenance: where the
+        rows change, the older CSV goes first and the new one comes last.
+        """
         content = self._csv()
         provenance = self.provenance.model_copy(update={"csv_sha256": hashlib.sha256(content).hexdigest()})
-        write_atomic(path, content)
+        with contextlib.suppress(OSError):  # where it cannot go, nothing can be written either, which is told below
+            if path.read_bytes() != content:
+                path.unlink()
         write_atomic(path.with_suffix(".json"), provenance.model_dump_json(indent=2) + "\n")
+        write_atomic(path, content)
 
     @classmethod
     def read(cls, path: Path) -> LatencyTable:

@@ -66,6 +66,24 @@ class SupernetFolder:
         """The "test", "calibration" or "choice" images."""
         return self._splits[split]
 
+    def refuse_damaged(self) -> None:
+        """Look at weights and images before anything long is begun; torch is not needed for it.
+
+        Raises:
+            InputError: one is missing or damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        from hwnas.core.errors import InputError
+
+        path = self.path / WEIGHTS
+        try:
+            with safe_open(path, framework="numpy"):  # the header tells how long the file must be
+                pass
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path} is missing or damaged: restore it, or train the supernet again") from error
+        self.images("test")
+
     def load(self) -> OfaSupernet:
         """The supernet with its trained weights.
 

@@ -255,7 +255,8 @@ class Trainer:
         write_atomic(self.out / CURVE, _curve_csv(self.state.curve))
 
     def finish(self) -> None:
-        """Write the trained weights, then drop what only training needed."""
+        """Write curve and trained weights, then drop what only training needed."""
+        write_atomic(self.out / CURVE, _curve_csv(self.state.curve))  # a kill may have come before its last row
         checkpoint.save_weights(self.out / WEIGHTS, self.supernet.state_dict(), {"space": self.space.id})
         for name in (CHECKPOINT, TEACHER):
             (self.out / name).unlink(missing_ok=True)

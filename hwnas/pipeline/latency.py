@@ -12,7 +12,7 @@ import numpy as np
 from hwnas.core.additive import compile_additive
 from hwnas.core.arch import ArchBatch
 from hwnas.core.count import macs, params
-from hwnas.core.errors import DeviceError, InputError
+from hwnas.core.errors import DeviceError
 from hwnas.core.genetics import sample, unique
 from hwnas.core.metrics import Measurement
 from hwnas.core.progress import Progress
@@ -53,7 +53,7 @@ def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> Co
     Raises:
         InputError: a file is there but damaged.
     """
-    if not (folder / MODEL).exists():
+    if not (folder / MODEL).exists() or not (folder / TABLE).exists():
         return None
     table = LatencyTable.read(folder / TABLE)
     if identity(table.provenance.device) != identity(facts):
@@ -133,8 +133,6 @@ def report_card(
 
 
 def refuse_damaged(folder: Path) -> None:
-    """Raise InputError where a table is there but truncated; a missing one is fine."""
-    if (folder / TABLE).exists() and (folder / TABLE).with_suffix(".json").exists():
+    """Raise InputError where a table is there but truncated; a missing one is made from the journal."""
+    if (folder / TABLE).exists():
         LatencyTable.read(folder / TABLE)
-    elif (folder / MODEL).exists():
-        raise InputError(f"{folder} has a latency model but no whole table: run `hwnas profile` again")

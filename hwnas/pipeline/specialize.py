@@ -99,6 +99,7 @@ def specialize(
     supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
     folder = workspace.table_folder(device, settings.supernet)
     predictor = AccuracyPredictor.load(supernet.space, supernet.predictor_path)
+    supernet.refuse_damaged()
     with clock.time("profile"):
         model, facts = _latency_model(profile, supernet, folder, settings.measure.subnets, latency_ms, progress)
     verdicts = Verdicts(folder, identity(facts))

@@ -20,6 +20,7 @@ from hwnas.ofa_supernet.data import READERS, Split, pack
 from hwnas.ofa_supernet.evaluate import recalibrated
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.ofa_supernet.network import OfaSupernet
+from hwnas.ofa_supernet.recipe import read_recipe
 from hwnas.ofa_supernet.train import train
 from hwnas.pipeline.card import supernet_card
 
@@ -28,9 +29,13 @@ def train_supernet(recipe: Path, out: Path, resume: bool = False, progress: Prog
     """Train the recipe's supernet into `out` and make the folder whole; every finished epoch and subnet is kept.
 
     Raises:
-        InputError: the recipe or its data is wrong, or `out` holds another training or a finished supernet.
+        InputError: the recipe or its data is wrong, or `out` holds another training, or a finished one that was not
+            to be resumed.
     """
     if (out / names.HASHES).exists():
+        finished = SupernetFolder(out)
+        if resume and finished.recipe == read_recipe(recipe):
+            return finished
         raise InputError(f"{out} holds a finished supernet: name another folder with --out")
     supernet = train(recipe, out, resume, progress).eval()
     made = SupernetFolder(out)
