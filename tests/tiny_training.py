@@ -1,8 +1,7 @@
-"""A training of a second: recipe, made-up data, and a way to run it in another process."""
+"""A training of a second: recipe, made-up data, and how another process gets to know them."""
 
 from __future__ import annotations
 
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +69,9 @@ def stripes(folder: Path) -> dict[str, Split]:
     return splits
 
 
-def train_here(recipe: str, out: str, started: Event) -> None:
-    """Train in a process of its own, which someone may kill."""
+def register() -> None:
+    """Make space and data known to a process that is made for them alone."""
     torch.set_num_threads(1)
     LAYOUTS["ofa_mbv3/tiny/v1"] = TINY
     READERS["stripes"] = stripes
     training.PROBE_IMAGES = PROBE_IMAGES
-    started.set()
-    training.train(Path(recipe), Path(out), resume=True)

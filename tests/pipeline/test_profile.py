@@ -1,0 +1,68 @@
+"""`hwnas profile`: its document, its report card, and that nothing is measured twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import hwnas
+from lab import Lab
+from small_workspace import SUPERNET
+
+from hwnas.core.additive import distinct_blocks
+from hwnas.latency.lut import TableSum
+from hwnas.luts import LatencyTable
+from hwnas.ofa_supernet.folder import SupernetFolder
+from hwnas.pipeline.latency import spread_out
+from hwnas.workspace import Workspace
+
+CARD = {"spearman", "within_5", "within_10", "mape", "noise_floor"}
+
+
+def test_the_document_and_the_report_card(bench: Path, lab: Lab) -> None:
+    code, out, err = hwnas("profile", "--json", "--workspace", str(bench))
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["schema"] == 1
+    [device] = document["devices"]
+    assert device["device"] == "local"
+    assert device["tables"] == [str(bench / "luts/local" / SUPERNET / "table.csv")]
+    assert device["rows"] == len(distinct_blocks(lab.space)) == 460
+    assert device["failed"] == []
+    assert device["device_seconds"] > 0
+    card = {row["model"]: row for row in device["report_card"]}
+    assert list(card) == ["macs", "params", "lut", "lut corrected", "lut corrected, p90"]
+    assert all(set(row) >= CARD for row in card.values())
+    # The laboratory's times are the blocks' sums and a constant, which only the corrected table can know.
+    assert card["lut corrected"]["spearman"] == pytest.approx(1)
+    assert card["lut corrected"]["within_5"] == 1
+    assert card["lut corrected"]["mape"] < card["lut"]["mape"] < card["macs"]["mape"]
+    assert card["lut"]["noise_floor"] == 0
+
+
+def test_text(bench: Path, lab: Lab) -> None:
+    code, out, _ = hwnas("profile", "--workspace", str(bench))
+    assert code == 0
+    assert "local: 460 rows in" in out
+    assert "lut corrected" in out
+
+
+def test_profiling_again_measures_nothing(bench: Path, lab: Lab) -> None:
+    folder = bench / "luts/local" / SUPERNET
+    before = {path.name: path.read_bytes() for path in folder.glob("*.*")}
+    report = Workspace(bench).profile()
+    assert lab.timed == []
+    for name in ("samples.jsonl", "networks.jsonl", "table.csv", "latency_model.json"):
+        assert (folder / name).read_bytes() == before[name]
+    assert report.to_json()["rows"] == 460
+    assert Workspace(bench).check().holds
+
+
+def test_the_networks_that_correct_the_table(bench: Path) -> None:
+    space = SupernetFolder(bench / "ofa_supernet" / SUPERNET).space
+    total = TableSum(space, LatencyTable.read(bench / "luts/local" / SUPERNET / "table.csv"))
+    batch = spread_out(space, total, 18)
+    assert len({arch.genes for arch in batch}) == len(batch) == 18
+    times = total.median(batch)
+    assert (times.min(), times.max()) == pytest.approx(total.reachable())
