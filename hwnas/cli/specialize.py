@@ -53,4 +53,10 @@ def _text(document: dict[str, Any]) -> str:
         lines.append(f"  accuracy  {accuracy['top1']:.2%} of {accuracy['images']:,} {accuracy['split']} images")
     if document.get("binding") is False:
         lines.append("  note      the limit does not bind: even the slowest subnet is within it")
+    faster = document.get("faster")
+    if faster is not None:
+        accuracy, times = faster["predicted"]["accuracy"], faster["predicted"]["latency_ms"]
+        lines.append(
+            f"  note      a faster subnet is predicted to be better: {accuracy:.2%} at p90 {times['p90']:.3g} ms"
+        )
     return "\n".join(lines)

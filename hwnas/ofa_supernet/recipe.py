@@ -21,7 +21,8 @@ class _Table(BaseModel):
 class Stage(_Table):
     """One stage of progressive shrinking: which options are elastic, for how long, at which learning rate.
 
-    An option list left out means the largest option alone. `resolution_bias` b draws a batch's resolution R with a
+    An epoch sees `images` training images, all of them by default. An option list left out means the largest option
+    alone. `resolution_bias` b draws a batch's resolution R with a
     probability proportional to R^-b: 0 is uniform, 2 spends equal compute on each.
     """
 
@@ -30,6 +31,7 @@ class Stage(_Table):
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(default=100, ge=0)
     subnets: int = Field(default=1, ge=1)
+    images: int | None = Field(default=None, ge=2)
     kernels: list[int] | None = None
     expansions: list[int] | None = None
     depths: list[int] | None = None

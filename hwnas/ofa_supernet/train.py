@@ -135,7 +135,7 @@ class Trainer:
         started = time.monotonic()
         torch.manual_seed(int(self.rng.integers(2**31)))
         sampler = StageSampler(self.space, stage)
-        batches = list(self._batches())
+        batches = list(self._batches(stage))
         total_loss = 0.0
         for index, rows in enumerate(batches):
             step = self.state.epoch * len(batches) + index
@@ -189,8 +189,8 @@ class Trainer:
         ends = [images * index // count for index in range(count + 1)]
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
-    def _batches(self) -> Iterator[np.ndarray[Any, Any]]:
-        order = self.rng.permutation(len(self.train))
+    def _batches(self, stage: Stage) -> Iterator[np.ndarray[Any, Any]]:
+        order = self.rng.permutation(len(self.train))[: stage.images]
         size = min(self.recipe.batch, len(order))
         for start in range(0, len(order) - size + 1, size):
             yield order[start : start + size]

@@ -41,6 +41,12 @@ class Candidate:
     predicted_median_ms: float
     predicted_p90_ms: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Architecture and predictions, as documents have them."""
+        latency = {"median": self.predicted_median_ms, "p90": self.predicted_p90_ms}
+        predicted = {"latency_ms": latency, "accuracy": self.predicted_accuracy}
+        return {"arch": self.arch.to_json(), "predicted": predicted}
+
 
 @dataclass(frozen=True)
 class Exported:

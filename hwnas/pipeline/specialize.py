@@ -48,6 +48,8 @@ class SpecializeReport:
     verdict: Verdict
     rounds: int
     seconds: dict[str, float]
+    faster: Candidate | None = None
+    """A subnet below the band that is predicted to be more accurate, by more than the predictor's own error."""
 
     def to_json(self) -> dict[str, Any]:
         """The document of `hwnas specialize --json`."""
@@ -70,14 +72,12 @@ class SpecializeReport:
             "package": self.package,
             "arch": self.candidate.arch.to_json(),
             "constraints": [{"metric": "latency", "statistic": "p90", "limit": self.limit_ms, "unit": "ms"}],
-            "predicted": {
-                "latency_ms": {"median": self.candidate.predicted_median_ms, "p90": self.candidate.predicted_p90_ms},
-                "accuracy": self.candidate.predicted_accuracy,
-            },
+            "predicted": self.candidate.to_json()["predicted"],
             "measured": {"latency_ms": measured},
             "accuracy": accuracy,
             "agreement": {"same_class": self.exported.same_class, "images": self.exported.compared},
             "artifacts": [artifact],
+            "faster": None if self.faster is None else self.faster.to_json(),
             "rounds": self.rounds,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }
@@ -187,7 +187,15 @@ class _Loop:
                 f"p90s from {least:.3g} to {most:.3g} ms are reachable on {self.profile.name}",
                 {"latency_ms": (least, most)},
             )
-        return max(held, key=lambda report: report.exported.choice_top1)
+        best = max(held, key=lambda report: report.exported.choice_top1)
+        return replace(best, faster=self._faster(model, best.candidate, seed))
+
+    def _faster(self, model: CorrectedTable, chosen: Candidate, seed: int) -> Candidate | None:
+        """What a person should know who pays for time that buys nothing."""
+        found = search(model, self.predictor, Band(self.limit_ms, 0.0), self.settings, frozenset(), seed)
+        gain = found[0].predicted_accuracy - chosen.predicted_accuracy if found else 0.0
+        wasted = 1 - found[0].predicted_p90_ms / self.limit_ms if found else 0.0
+        return found[0] if gain > self.predictor.report.rmse and wasted > self.settings.headroom else None
 
     def _recall(self, model: CorrectedTable) -> CorrectedTable:
         """Tell the model every earlier verdict on this device."""
