@@ -41,8 +41,8 @@ def unseen(model: CorrectedTable, count: int) -> ArchBatch:
 
 def measure(setting: Setting, archs: ArchBatch, folder: Path) -> list[Measurement]:
     """Whole networks, in a runner process of their own."""
-    with open_device(setting.profile) as device:
-        timed, _ = measure_networks(device, setting.profile, setting.supernet.space, archs, folder, progress())
+    with open_device(setting.profile, setting.profile.networks) as device:
+        timed, _ = measure_networks(device, setting.supernet.space, archs, folder / "networks.jsonl", progress())
     return timed
 
 

@@ -193,10 +193,17 @@ def tables(figures: dict[str, Any]) -> list[str]:
 def measured(setting: Setting, won: list[dict[str, Arch]], found: list[Found], cache: Path) -> dict[str, float]:
     """Share of winners whose p90, measured once, is within the limit, by arm."""
     distinct = ArchBatch.of(sorted({arch for row in won for arch in row.values()}, key=lambda arch: arch.genes))
-    with measuring(cache, f"{NAME}-latency") as folder, open_device(setting.profile) as device:
+    with (
+        measuring(cache, f"{NAME}-latency") as folder,
+        open_device(setting.profile, setting.profile.finalists) as device,
+    ):
         space = setting.supernet.space
         timed, _ = measure_networks(
-            device, setting.profile, space, distinct, folder, lambda stage, done, total: log(f"{stage} {done}/{total}")
+            device,
+            space,
+            distinct,
+            folder / "networks.jsonl",
+            lambda stage, done, total: log(f"{stage} {done}/{total}"),
         )
     p90 = dict(zip(distinct, (measurement.p90 for measurement in timed), strict=True))
     return {

@@ -34,11 +34,14 @@ class MeasuringRules(BaseModel):
 BLOCKS = MeasuringRules()
 """For tables: blocks take 10 to 300 us and there are hundreds, so tens of milliseconds for each."""
 
-NETWORKS = MeasuringRules(rounds=20, min_samples=100, min_seconds=0.1, warm_up_max_seconds=1.0)
+NETWORKS = MeasuringRules(rounds=20, min_samples=100, min_seconds=0.25, warm_up_max_seconds=1.0)
 """For whole networks that correct a table: 0.4 to 6 ms a run, tens of them."""
 
-VERIFY = MeasuringRules(group=4, rounds=40, min_samples=400, min_seconds=2.0, settle_runs=3, warm_up_max_seconds=2.0)
-"""For a verdict: a window of at least two seconds, so that a p90 stands on hundreds of samples."""
+FINALISTS = MeasuringRules(group=4, rounds=30, min_samples=200, min_seconds=1.5, warm_up_max_seconds=1.0)
+"""For the few networks that a search proposes: six seconds for four of them, side by side."""
+
+VERIFY = MeasuringRules(group=4, rounds=40, min_samples=400, min_seconds=8.0, settle_runs=3, warm_up_max_seconds=2.0)
+"""For a verdict: shared machines change speed by 10 to 20% every second or so; eight seconds see several such spells."""
 
 
 class DeviceProfile(BaseModel):
@@ -53,7 +56,11 @@ class DeviceProfile(BaseModel):
     cores: list[NonNegativeInt] | None = None
     blocks: MeasuringRules = BLOCKS
     networks: MeasuringRules = NETWORKS
+    finalists: MeasuringRules = FINALISTS
     verify: MeasuringRules = VERIFY
+
+
+_SECTIONS = {"blocks": BLOCKS, "networks": NETWORKS, "finalists": FINALISTS, "verify": VERIFY}
 
 
 def load_profile(path: Path) -> DeviceProfile:
@@ -78,7 +85,7 @@ def parse_profile(document: object, source: str) -> DeviceProfile:
     """Check a device document; `source` is named in errors. A rules section starts from its own defaults."""
     if isinstance(document, dict):
         document = dict(document)
-        for section, rules in (("blocks", BLOCKS), ("networks", NETWORKS), ("verify", VERIFY)):
+        for section, rules in _SECTIONS.items():
             if isinstance(document.get(section), dict):
                 document[section] = {**rules.model_dump(), **document[section]}
     try:

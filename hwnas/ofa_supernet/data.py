@@ -53,6 +53,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int) -> Split:
+        """The first `count` images, or all where there are fewer."""
+        return Split(self.images[:count], self.labels[:count])
+
     def take(self, rows: NDArray[np.int64]) -> Split:
         """The images at `rows`, in that order."""
         return Split(self.images[rows], self.labels[rows])

@@ -18,8 +18,8 @@ from hwnas.strategies.evolution import ConstrainedEvolution
 if TYPE_CHECKING:
     from hwnas.config import SearchSettings
 
-GUARD = 0.03
-"""Share of the limit kept free on both sides of the predicted p90: about what repeated measurements differ by."""
+GUARD = 0.05
+"""Share of the limit kept free on both sides of the predicted p90: what repeated measurements differ by."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Band:
 
     def admits(self, p90_ms: float) -> bool:
         """What is asked of a measured finalist before it is verified."""
-        return self.least_ms <= p90_ms <= (1 - GUARD / 2) * self.limit_ms
+        guard = GUARD / 2 * self.limit_ms
+        return self.least_ms + guard * (self.least_ms > 0) <= p90_ms <= self.limit_ms - guard
 
 
 def search(

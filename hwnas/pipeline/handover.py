@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from hwnas.ofa_supernet.static import StaticNet
     from hwnas.pipeline.specialize import SpecializeReport
 
-CHOOSING_CALIBRATION = 500
-"""Calibration images behind the statistics of a finalist: 4 times as quick as all of them, for a choice among few."""
-COMPARED_IMAGES = 500
+CHOOSING_CALIBRATION = 250
+CHOOSING_IMAGES = 1500
+"""What a choice among few may cost: an eighth of the calibration images, and half of those for choosing."""
+COMPARED_IMAGES = 250
 """Calibration images on which file and torch subnet are compared at every export."""
 
 
@@ -97,7 +98,7 @@ class Finalists:
         if arch not in self._choice_top1:
             network, info = self._recalibrated(arch, CHOOSING_CALIBRATION)
             weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-            choice = self.supernet.images("choice")
+            choice = self.supernet.images("choice").first(CHOOSING_IMAGES)
             scored = accuracy(build(network.net, weights), choice.images, choice.labels, info.preprocessing)
             self._choice_top1[arch] = scored.top1
         return self._choice_top1[arch]

@@ -29,7 +29,9 @@ from hwnas.pipeline.names import device_onnx, network_name
 TABLE = "table.csv"
 MODEL = "latency_model.json"
 NETWORKS_JOURNAL = "networks.jsonl"
-"""Whole networks, measured to correct the table and to compare finalists; by the name of their genes."""
+"""Whole networks, measured to correct the table; by the name of their genes."""
+FINALISTS_JOURNAL = "finalists.jsonl"
+"""Networks that searches proposed, measured longer."""
 HELD_OUT = 3
 """One network in three is held out for the report card."""
 POOL = 2000
@@ -62,18 +64,16 @@ def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> Co
 
 
 def measure_networks(
-    device: OpenDevice, profile: DeviceProfile, space: SearchSpace, archs: ArchBatch, folder: Path, progress: Progress
+    device: OpenDevice, space: SearchSpace, archs: ArchBatch, journal: Path, progress: Progress
 ) -> tuple[list[Measurement], float]:
-    """Time whole networks through the folder's journal; none is measured twice. Also the seconds the device was busy.
+    """Time whole networks by the device's rules; none in `journal` is measured twice. Also the device's busy seconds.
 
     Raises:
         DeviceError: a network does not run on the device.
     """
     nets = {network_name(arch): space.lower(arch) for arch in archs}
     models = [(name, partial(device_onnx, net)) for name, net in nets.items()]
-    result = campaign(
-        device.with_rules(profile.networks), models, folder / NETWORKS_JOURNAL, partial(progress, "networks")
-    )
+    result = campaign(device, models, journal, partial(progress, "networks"))
     for name, why in result.failed.items():
         if name in nets:
             raise DeviceError(f"{name} does not run on {device.name}: {why}")
@@ -92,7 +92,9 @@ def profile_space(
         report = partial(progress, "blocks")
         table = build_table(space, device, device_onnx, folder, report, campaign=campaign)
         archs = spread_out(space, TableSum(space, table), subnets)
-        measurements, busy = measure_networks(device, profile, space, archs, folder, progress)
+        measurements, busy = measure_networks(
+            device.with_rules(profile.networks), space, archs, folder / NETWORKS_JOURNAL, progress
+        )
     model = CorrectedTable.fit(space, table, archs, measurements)
     model.save(folder / MODEL)
     card = report_card(space, table, archs, measurements)

@@ -26,7 +26,7 @@ from hwnas.latency.lut import CorrectedTable
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.candidates import Band, search
 from hwnas.pipeline.handover import Candidate, Exported, Finalists, package_info
-from hwnas.pipeline.latency import kept_model, measure_networks, profile_space, refuse_damaged
+from hwnas.pipeline.latency import FINALISTS_JOURNAL, kept_model, measure_networks, profile_space, refuse_damaged
 from hwnas.pipeline.reach import refuse_hopeless
 from hwnas.pipeline.verdicts import Verdict, Verdicts
 
@@ -176,8 +176,7 @@ class _Loop:
             model, report = self._round(model, binding, seed + number - 1, number)
             if report is not None and report.verdict.holds:
                 held.append(report)
-                wasted = 1 - report.verdict.p90_ms / self.limit_ms
-                if not binding or wasted <= self.settings.headroom:
+                if self._uses_limit(report):
                     break
         self.progress("round", self.settings.max_rounds, self.settings.max_rounds)
         if not held:
@@ -187,8 +186,14 @@ class _Loop:
                 f"p90s from {least:.3g} to {most:.3g} ms are reachable on {self.profile.name}",
                 {"latency_ms": (least, most)},
             )
-        best = max(held, key=lambda report: report.exported.choice_top1)
-        return replace(best, faster=self._faster(model, best.candidate, seed))
+        best = max(held, key=lambda report: (self._uses_limit(report), report.exported.choice_top1))
+        with self.clock.time("test"):
+            exported = self.finalists.tested(best.exported)
+        return replace(best, exported=exported, faster=self._faster(model, best.candidate, seed))
+
+    def _uses_limit(self, report: SpecializeReport) -> bool:
+        """No more of the limit stays unused than the settings allow, or the limit does not bind."""
+        return not report.binding or report.verdict.p90_ms >= (1 - self.settings.headroom) * self.limit_ms
 
     def _faster(self, model: CorrectedTable, chosen: Candidate, seed: int) -> Candidate | None:
         """What a person should know who pays for time that buys nothing."""
@@ -214,9 +219,10 @@ class _Loop:
             found = search(model, self.predictor, band, self.settings, excluded, seed)
         if not found:
             return model, None
-        with self.clock.time("measure"), open_device(self.profile) as device:
+        with self.clock.time("measure"), open_device(self.profile, self.profile.finalists) as device:
             archs = ArchBatch.of([candidate.arch for candidate in found])
-            timed, _ = measure_networks(device, self.profile, model.space, archs, self.folder, self.progress)
+            journal = self.folder / FINALISTS_JOURNAL
+            timed, _ = measure_networks(device, model.space, archs, journal, self.progress)
         model = model.update(archs, timed, limit_ms=self.limit_ms)
         fitting = [c for c, m in zip(found, timed, strict=True) if band.admits(m.p90)]
         self.done_with |= {c.arch for c in found} - {c.arch for c in fitting}
@@ -229,8 +235,6 @@ class _Loop:
         model = model.update(ArchBatch.of([candidate.arch]), [verdict.measurement()], limit_ms=self.limit_ms)
         if not verdict.holds:
             return model, None
-        with self.clock.time("test"):
-            exported = self.finalists.tested(exported)
         report = SpecializeReport(
             "", self.profile, self.limit_ms, binding, candidate, exported, verdict, number, self.clock.seconds
         )
