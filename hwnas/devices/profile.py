@@ -41,7 +41,7 @@ FINALISTS = MeasuringRules(group=4, rounds=30, min_samples=200, min_seconds=1.5,
 """For the few networks that a search proposes: six seconds for four of them, side by side."""
 
 VERIFY = MeasuringRules(group=4, rounds=40, min_samples=400, min_seconds=8.0, settle_runs=3, warm_up_max_seconds=2.0)
-"""For a verdict: shared machines change speed by 10 to 20% every second or so; eight seconds see several such spells."""
+"""For a verdict: shared machines change speed by 10 to 20% every second or so; eight seconds see several spells."""
 
 
 class DeviceProfile(BaseModel):

@@ -43,10 +43,14 @@ class Band:
         least = self.least_ms + GUARD * self.limit_ms if self.least_ms else 0.0
         return Constraint(model, (1 - GUARD) * self.limit_ms, least, "p90")
 
-    def admits(self, p90_ms: float) -> bool:
-        """What is asked of a measured finalist before it is verified."""
+    def admits(self, p90_ms: float, missed: bool) -> bool:
+        """What is asked of a measured finalist before it is verified.
+
+        Where verification has `missed` already it sees more than this measurement does, and low values may be right.
+        """
         guard = GUARD / 2 * self.limit_ms
-        return self.least_ms + guard * (self.least_ms > 0) <= p90_ms <= self.limit_ms - guard
+        least = 0.0 if missed or not self.least_ms else self.least_ms + guard
+        return least <= p90_ms <= self.limit_ms - guard
 
 
 def search(

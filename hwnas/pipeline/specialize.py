@@ -224,7 +224,8 @@ class _Loop:
             journal = self.folder / FINALISTS_JOURNAL
             timed, _ = measure_networks(device, model.space, archs, journal, self.progress)
         model = model.update(archs, timed, limit_ms=self.limit_ms)
-        fitting = [c for c, m in zip(found, timed, strict=True) if band.admits(m.p90)]
+        missed = self.verdicts.any_missed_at(self.limit_ms)
+        fitting = [c for c, m in zip(found, timed, strict=True) if band.admits(m.p90, missed)]
         self.done_with |= {c.arch for c in found} - {c.arch for c in fitting}
         if not fitting:
             return model, None

@@ -69,10 +69,10 @@ def test_a_model_that_missed_is_out_for_good(headroom: str, bench: Path, lab: La
 
 
 def test_a_miss_leads_to_a_faster_model(bench: Path, lab: Lab) -> None:
-    """Verification sees 8% more than the campaign did: the first model misses, the loop learns it and holds."""
+    """Verification sees 12% more than the campaign did: the first model misses, the loop learns it and holds."""
     settings(bench, headroom="0.15", max_rounds="6")
     limit = lab.between(0.2)
-    lab.verdict = lambda true_ms: 1.08 * true_ms
+    lab.verdict = lambda true_ms: 1.12 * true_ms
     result = Workspace(bench).specialize(f"{limit}ms")
     assert result.verdict.holds
     assert result.verdict.p90_ms >= 0.85 * limit
@@ -131,7 +131,9 @@ def test_a_device_that_changed_is_measured_anew(bench: Path, lab: Lab, monkeypat
     new = json.loads((folder / "table.json").read_text())
     assert (old["device"]["cpu"], new["device"]["cpu"]) == ("abacus", "slide rule")
     assert sum(":" not in name for name in other.timed) == new["rows"] == old["rows"]
-    assert {path.name for path in folder.glob("*.old1.jsonl")} == {"samples.old1.jsonl", "networks.old1.jsonl"}
+    assert {path.name for path in folder.glob("*.old1.jsonl")} == {
+        f"{name}.old1.jsonl" for name in ("samples", "networks", "finalists")
+    }
     assert Workspace(bench).check().holds
 
 
