@@ -48,9 +48,8 @@ class Band:
 
         Where verification has `missed` already it sees more than this measurement does, and low values may be right.
         """
-        guard = GUARD / 2 * self.limit_ms
-        least = 0.0 if missed or not self.least_ms else self.least_ms + guard
-        return least <= p90_ms <= self.limit_ms - guard
+        least = 0.0 if missed else self.least_ms
+        return least <= p90_ms <= (1 - GUARD / 2) * self.limit_ms
 
 
 def search(
