@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from hwnas.workspace import Workspace
 
 
+MOST_MISSES = 4
+"""How many misses count: four lower the aim by a tenth of the limit, more than machines here change their speed."""
+
+
 @dataclass(frozen=True, eq=False)
 class SpecializeReport:
     """A model that was measured to hold the limit."""
@@ -213,7 +217,8 @@ class _Loop:
     def _round(
         self, model: CorrectedTable, binding: bool, seed: int, number: int
     ) -> tuple[CorrectedTable, SpecializeReport | None]:
-        band = Band.of(self.limit_ms, self.settings.headroom, binding)
+        misses = self.verdicts.missed_at(self.limit_ms)
+        band = Band.of(self.limit_ms, self.settings.headroom, binding, min(misses, MOST_MISSES))
         with self.clock.time("search"):
             excluded = self.verdicts.missed(self.limit_ms) | self.done_with
             found = search(model, self.predictor, band, self.settings, excluded, seed)
@@ -224,8 +229,7 @@ class _Loop:
             journal = self.folder / FINALISTS_JOURNAL
             timed, _ = measure_networks(device, model.space, archs, journal, self.progress)
         model = model.update(archs, timed, limit_ms=self.limit_ms)
-        missed = self.verdicts.any_missed_at(self.limit_ms)
-        fitting = [c for c, m in zip(found, timed, strict=True) if band.admits(m.p90, missed)]
+        fitting = [c for c, m in zip(found, timed, strict=True) if band.admits(m.p90)]
         self.done_with |= {c.arch for c in found} - {c.arch for c in fitting}
         if not fitting:
             return model, None

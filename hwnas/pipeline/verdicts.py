@@ -95,6 +95,6 @@ class Verdicts:
         """Architectures that were measured beyond this limit: they are out."""
         return frozenset(verdict.arch for verdict in self._known if verdict.p90_ms > limit_ms)
 
-    def any_missed_at(self, limit_ms: float) -> bool:
-        """Whether a model that was verified for this very limit missed it."""
-        return any(verdict.limit_ms == limit_ms and not verdict.holds for verdict in self._known)
+    def missed_at(self, limit_ms: float) -> int:
+        """How many models that were verified for this very limit missed it."""
+        return sum(verdict.limit_ms == limit_ms and not verdict.holds for verdict in self._known)
