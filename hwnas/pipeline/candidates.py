@@ -52,7 +52,12 @@ class Band:
         Where verification has missed already it sees more than this measurement does, and low values may be right.
         """
         least = 0.0 if self.misses else self.least_ms
-        return least <= p90_ms <= (1 - (1 + self.misses) * GUARD / 2) * self.limit_ms
+        return least <= p90_ms <= self.top_ms
+
+    @property
+    def top_ms(self) -> float:
+        """The slowest measured p90 that is still worth a verification."""
+        return (1 - (1 + self.misses) * GUARD / 2) * self.limit_ms
 
 
 def search(

@@ -98,3 +98,7 @@ class Verdicts:
     def missed_at(self, limit_ms: float) -> int:
         """How many models that were verified for this very limit missed it."""
         return sum(verdict.limit_ms == limit_ms and not verdict.holds for verdict in self._known)
+
+    def held(self, limit_ms: float) -> frozenset[Arch]:
+        """Architectures that were measured within this limit."""
+        return frozenset(verdict.arch for verdict in self._known if verdict.p90_ms <= limit_ms)
