@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,26 +33,16 @@ INTERVAL = 0.9
 """Share of networks whose measured median lies between `lower` and `upper`."""
 
 
-class TableSum:
-    """The plain baseline: the sum of the blocks' rows, of medians and of p90s.
-
-    A sum of p90s is no p90, and a sum of blocks counts one call a block: `CorrectedTable` does better. The interval is
-    the sum of the rows' inter-quartile ranges.
-    """
+class _AdditiveLatency(ABC):
+    """What latency models that are sums over blocks share: exact ranges of the median and of the p90."""
 
     metric: Metric = LATENCY
+    median: Additive
+    p90: Additive
 
-    def __init__(self, space: SearchSpace, table: LatencyTable) -> None:
-        index = BlockIndex(space)
-        rows = [table.row(net) for net in index.nets]
-        self.median = index.additive(np.array([row.median_ms for row in rows]))
-        self.p90 = index.additive(np.array([row.p90_ms for row in rows]))
-        self._spread = index.additive(np.array([row.spread * row.median_ms for row in rows]))
-
+    @abstractmethod
     def estimate(self, batch: ArchBatch) -> Prediction:
         """N predictions."""
-        median, half = self.median(batch), self._spread(batch) / 2
-        return Prediction(median, self.p90(batch), np.maximum(median - half, 0.0), median + half)
 
     def additive(self, statistic: Statistic) -> Additive:
         """The cost behind a statistic."""
@@ -64,6 +55,26 @@ class TableSum:
     def least(self, statistic: Statistic = "median") -> Arch:
         """The architecture of least predicted value, exactly."""
         return self.additive(statistic).least()
+
+
+class TableSum(_AdditiveLatency):
+    """The plain baseline: the sum of the blocks' rows, of medians and of p90s.
+
+    A sum of p90s is no p90, and a sum of blocks counts one call a block: `CorrectedTable` does better. The interval is
+    the sum of the rows' inter-quartile ranges.
+    """
+
+    def __init__(self, space: SearchSpace, table: LatencyTable) -> None:
+        index = BlockIndex(space)
+        rows = [table.row(net) for net in index.nets]
+        self.median = index.additive(np.array([row.median_ms for row in rows]))
+        self.p90 = index.additive(np.array([row.p90_ms for row in rows]))
+        self._spread = index.additive(np.array([row.spread * row.median_ms for row in rows]))
+
+    def estimate(self, batch: ArchBatch) -> Prediction:
+        """N predictions."""
+        median, half = self.median(batch), self._spread(batch) / 2
+        return Prediction(median, self.p90(batch), np.maximum(median - half, 0.0), median + half)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +140,11 @@ class Coefficients:
     interval: float
 
 
-class CorrectedTable:
+class CorrectedTable(_AdditiveLatency):
     """A table sum corrected by measured networks: still a sum over blocks, so ranges stay exact and bulk is one gather.
 
     The median and the p90 each have a fit of their own. Immutable: `update` gives a new one.
     """
-
-    metric: Metric = LATENCY
 
     def __init__(
         self,
@@ -190,18 +199,6 @@ class CorrectedTable:
         """N predictions."""
         median, half = self.median(batch), self.coefficients.interval
         return Prediction(median, self.p90(batch), median * max(0.0, 1 - half), median * (1 + half))
-
-    def additive(self, statistic: Statistic) -> Additive:
-        """The cost behind a statistic."""
-        return self.p90 if statistic == "p90" else self.median
-
-    def reachable(self, statistic: Statistic = "median") -> tuple[float, float]:
-        """Least and greatest predicted value over the whole space, exactly."""
-        return self.additive(statistic).range()
-
-    def least(self, statistic: Statistic = "median") -> Arch:
-        """The architecture of least predicted value, exactly."""
-        return self.additive(statistic).least()
 
     def save(self, path: Path) -> None:
         """Write coefficients and every measured network as JSON, whole or not at all."""

@@ -35,6 +35,7 @@ from hwnas.core.progress import Progress, silent
 from hwnas.ofa_supernet import checkpoint
 from hwnas.ofa_supernet.data import READERS, Split
 from hwnas.ofa_supernet.evaluate import accuracy, inputs
+from hwnas.ofa_supernet.folder import CURVE, RECIPE, WEIGHTS
 from hwnas.ofa_supernet.forward import BN_EPS, Norm
 from hwnas.ofa_supernet.network import OfaSupernet
 from hwnas.ofa_supernet.recipe import Recipe, Stage, read_recipe
@@ -43,9 +44,6 @@ from hwnas.ofa_supernet.static import recalibrate, set_statistics
 
 CHECKPOINT = "checkpoint.safetensors"
 TEACHER = "teacher.safetensors"
-WEIGHTS = "weights.safetensors"
-CURVE = "curve.csv"
-RECIPE = "recipe.toml"
 BN_MOMENTUM = 0.1
 """As published (once-for-all, train_ofa_net.py)."""
 PROBE_IMAGES, PROBE_CALIBRATION = 1000, 512

@@ -24,9 +24,9 @@ from hwnas.devices.profile import DeviceProfile
 from hwnas.latency.lut import CorrectedTable, TableSum
 from hwnas.latency.report_card import Score, noise_floor, proportional, score
 from hwnas.luts import LatencyTable, build_table
+from hwnas.luts.build import TABLE
 from hwnas.pipeline.names import device_onnx, network_name
 
-TABLE = "table.csv"
 MODEL = "latency_model.json"
 NETWORKS_JOURNAL = "networks.jsonl"
 """Whole networks, measured to correct the table; by the name of their genes."""

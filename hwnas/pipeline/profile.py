@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwnas.core.progress import Progress, silent
 from hwnas.devices.profile import load_profile
+from hwnas.luts.build import TABLE
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.latency import Profiled, profile_space
 
@@ -48,4 +49,4 @@ def profile_device(workspace: Workspace, *, device: str, progress: Progress = si
     supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
     folder = workspace.table_folder(device, settings.supernet)
     profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress)
-    return ProfileReport(device, str(folder / "table.csv"), profiled)
+    return ProfileReport(device, str(folder / TABLE), profiled)
