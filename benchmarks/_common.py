@@ -81,6 +81,8 @@ class Setting:
         if model is None:
             subnets = self.workspace.settings.measure.subnets
             model = profile_space(self.profile, space, self.tables, subnets, progress()).model
+        if model is None:
+            raise SystemExit(f"not every block runs on {self.profile.name}: see `hwnas profile`")
         return model
 
 

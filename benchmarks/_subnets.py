@@ -11,13 +11,8 @@ from typing import Any
 
 from hwnas.core.arch import Arch
 from hwnas.core.files import append_line, read_lines
-from hwnas.export.onnx import build
-from hwnas.export.verify import accuracy
 from hwnas.ofa_supernet.folder import HASHES, SupernetFolder
-from hwnas.pipeline.handover import file_info
-
-BATCH = 50
-"""Images a call on one thread: activations of larger batches fall out of the cache."""
+from hwnas.pipeline.scoring import exported_top1
 
 
 @dataclass(frozen=True)
@@ -59,17 +54,10 @@ class Accuracies:
 
 def measure(supernet: Path, images: Images, split: str, arch: Arch) -> tuple[Arch, float]:
     """Extract, recalibrate, export, and the exported file's accuracy, as the product does it."""
-    from hwnas.ofa_supernet.evaluate import recalibrated
-
     folder, weights = _loaded(supernet)
     calibration = folder.images("calibration").images[: images.calibration]
-    network = recalibrated(weights, arch, calibration, folder.recipe)
-    model = build(network.net, {name: tensor.numpy() for name, tensor in network.state_dict().items()})
-    count = images.choice if split == "choice" else images.test
-    shown = folder.images(split)
-    preprocessing = file_info(folder, arch).preprocessing
-    result = accuracy(model, shown.images[:count], shown.labels[:count], preprocessing, batch=BATCH, threads=1)
-    return arch, result.top1
+    scored = folder.images(split).first(images.choice if split == "choice" else images.test)
+    return arch, exported_top1(weights, arch, calibration, scored, folder.recipe, threads=1)
 
 
 @cache

@@ -42,8 +42,8 @@ def unseen(model: CorrectedTable, count: int) -> ArchBatch:
 def measure(setting: Setting, archs: ArchBatch, folder: Path) -> list[Measurement]:
     """Whole networks, in a runner process of their own."""
     with open_device(setting.profile, setting.profile.networks) as device:
-        timed, _ = measure_networks(device, setting.supernet.space, archs, folder / "networks.jsonl", progress())
-    return timed
+        timed = measure_networks(device, setting.supernet.space, archs, folder / "networks.jsonl", progress())
+    return timed.measurements
 
 
 def scores(model: CorrectedTable, archs: ArchBatch, first: list[Measurement], again: list[Measurement]) -> list[Score]:

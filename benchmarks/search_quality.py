@@ -12,8 +12,8 @@ product's band.
 
 Each arm hands its best `finalists` (the product's setting) over to the same procedure: extract, recalibrate batch
 normalisation, export, and measure the exported file on choice images (held-out training images). The best of them wins,
-and the winner's file is measured on all test images, once. To make hundreds of exports affordable, every arm
-recalibrates on 500 images and chooses on 1,000 (the product: 2,000 and 3,000).
+and the winner's file is measured on all test images, once. Every arm recalibrates on 500 images and chooses on 1,000
+(the product chooses on 1,500 after recalibrating on 250, and recalibrates what it hands over on 2,000).
 
 Pairs are (limit, seed); the interval is a 95% t-interval of the paired differences. Supernet and predictor are the same
 throughout, so it covers the randomness of searching, not of training. Accuracies are kept by architecture in the cache,
@@ -198,13 +198,13 @@ def measured(setting: Setting, won: list[dict[str, Arch]], found: list[Found], c
         open_device(setting.profile, setting.profile.finalists) as device,
     ):
         space = setting.supernet.space
-        timed, _ = measure_networks(
+        timed = measure_networks(
             device,
             space,
             distinct,
             folder / "networks.jsonl",
             lambda stage, done, total: log(f"{stage} {done}/{total}"),
-        )
+        ).measurements
     p90 = dict(zip(distinct, (measurement.p90 for measurement in timed), strict=True))
     return {
         arm: float(np.mean([p90[row[arm]] <= one.limit_ms for row, one in zip(won, found, strict=True)]))

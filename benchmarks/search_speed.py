@@ -19,10 +19,11 @@ import numpy as np
 from _common import Setting, finish, log, markdown, parser, random_p90s, random_subnets
 from threadpoolctl import threadpool_limits
 
+from hwnas.config import SearchSettings
 from hwnas.core.arch import ArchBatch
 from hwnas.core.protocols import SearchSpace
 from hwnas.evaluators.predictor import AccuracyPredictor
-from hwnas.latency.lut import TableSum
+from hwnas.latency.lut import CorrectedTable, TableSum
 from hwnas.luts import LatencyTable
 from hwnas.pipeline.candidates import Band, search
 
@@ -56,45 +57,68 @@ def rate(work: Callable[[], object], count: int) -> float:
     return count / (time.perf_counter() - started)
 
 
-def main() -> None:
-    options = parser(__doc__, seeds=5)
-    args = options.parse_args()
-    setting = Setting.of(args.workspace)
-    model, space = setting.model(), setting.supernet.space
-    predictor = AccuracyPredictor.load(space, setting.supernet.predictor_path)
-    settings = setting.workspace.settings.search
-    started = time.perf_counter()
-    table_sum = TableSum(space, model.table)
-    compile_s = time.perf_counter() - started
-    bulk, some, few, repetitions = (2000, 100, 20, 2) if args.quick else (200_000, 10_000, 500, args.seeds)
-    batch = random_subnets(space, bulk, seed=1)
-    few_batch, some_batch = batch.take(np.arange(few)), batch.take(np.arange(some))
-    if not np.allclose(table_sum.median(few_batch), naive(space, model.table, few_batch), rtol=1e-12):
+Sides = dict[str, tuple[Callable[[], object], int]]
+"""What is compared: the work of each side, and how many candidates it scores."""
+
+
+def latency_sides(table_sum: TableSum, space: SearchSpace, table: LatencyTable, batch: ArchBatch, few: int) -> Sides:
+    """The compiled table over a batch and both loops over its first `few`; all must agree."""
+    head = batch.take(np.arange(few))
+    known, scopes, rows = indexed(space, table), [slot.genes for slot in space.slots()], head.genes.tolist()
+    if not np.allclose(table_sum.median(head), naive(space, table, head), rtol=1e-12):
         raise SystemExit("the compiled table and the plain loop disagree")
-    known, scopes, rows_few = indexed(space, model.table), [s.genes for s in space.slots()], few_batch.genes.tolist()
-    if not np.allclose(table_sum.median(few_batch), look_up(known, scopes, rows_few), rtol=1e-12):
+    if not np.allclose(table_sum.median(head), look_up(known, scopes, rows), rtol=1e-12):
         raise SystemExit("the compiled table and the indexed loop disagree")
+    return {
+        "latency, plain loop": (lambda: naive(space, table, head), few),
+        "latency, indexed loop": (lambda: look_up(known, scopes, rows), few),
+        "latency, compiled": (lambda: table_sum.median(batch), len(batch)),
+    }
+
+
+def accuracy_sides(predictor: AccuracyPredictor, batch: ArchBatch, few: int) -> Sides:
+    """The predictor on a batch, and one at a time on its first `few`."""
+    return {
+        "accuracy, one at a time": (lambda: [predictor.evaluate(batch.take(np.array([i]))) for i in range(few)], few),
+        "accuracy, batch": (lambda: predictor.evaluate(batch), len(batch)),
+    }
+
+
+def search_side(model: CorrectedTable, predictor: AccuracyPredictor, settings: SearchSettings) -> Sides:
+    """The whole search below the median of random subnets."""
     limit = float(np.percentile(random_p90s(model), 50))
     band = Band.of(limit, settings.headroom, binding=True)
     candidates = settings.population * settings.generations
-    sides: dict[str, tuple[Callable[[], object], int]] = {
-        "latency, plain loop": (lambda: naive(space, model.table, few_batch), few),
-        "latency, indexed loop": (lambda: look_up(known, scopes, rows_few), few),
-        "latency, compiled": (lambda: table_sum.median(batch), len(batch)),
-        "accuracy, one at a time": (
-            lambda: [predictor.evaluate(few_batch.take(np.array([i]))) for i in range(few)],
-            few,
-        ),
-        "accuracy, batch": (lambda: predictor.evaluate(some_batch), some),
-        "search": (lambda: search(model, predictor, band, settings, frozenset(), 0), candidates),
-    }
+    return {"search": (lambda: search(model, predictor, band, settings, frozenset(), 0), candidates)}
+
+
+def medians(sides: Sides, repetitions: int) -> dict[str, float]:
+    """Candidates a second of each side, the median over repetitions that run all sides in turn."""
     rates: dict[str, list[float]] = {name: [] for name in sides}
     with threadpool_limits(1):
         for repetition in range(repetitions):
             log(f"repetition {repetition + 1} of {repetitions}")
             for name, (work, count) in sides.items():
                 rates[name].append(rate(work, count))
-    median = {name: float(np.median(values)) for name, values in rates.items()}
+    return {name: float(np.median(values)) for name, values in rates.items()}
+
+
+def main() -> None:
+    options = parser(__doc__, seeds=5)
+    args = options.parse_args()
+    setting = Setting.of(args.workspace)
+    model, space = setting.model(), setting.supernet.space
+    predictor = AccuracyPredictor.load(space, setting.supernet.predictor_path)
+    started = time.perf_counter()
+    table_sum = TableSum(space, model.table)
+    compile_s = time.perf_counter() - started
+    bulk, some, few, repetitions = (2000, 100, 20, 2) if args.quick else (200_000, 10_000, 500, args.seeds)
+    batch = random_subnets(space, bulk, seed=1)
+    sides = latency_sides(table_sum, space, model.table, batch, few)
+    sides |= accuracy_sides(predictor, batch.take(np.arange(some)), few)
+    sides |= search_side(model, predictor, setting.workspace.settings.search)
+    candidates = sides["search"][1]
+    median = medians(sides, repetitions)
     figures = {
         "candidates_per_second": median,
         "latency_ratio": median["latency, compiled"] / median["latency, plain loop"],

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from pathlib import Path
-
-import click
 
 from hwnas.cli import COMMANDS, cli
 
 PAGE = Path(__file__).parent / "cli.md"
-CONTRACT = Path(__file__).parent / "contract.md"
+
+COLUMNS = "100"
+"""Width of the terminal that the page shows: as wide as the help ever gets."""
 
 HEAD = """# The command line
 
@@ -22,18 +25,15 @@ What the commands print with `--json` and which exit codes they give is kept sta
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD, _section("hwnas", cli)]
-    context = click.Context(cli, info_name="hwnas")
-    for name in COMMANDS:
-        command = cli.get_command(context, name)
-        assert command is not None
-        parts.append(_section(f"hwnas {name}", command))
-    return "\n".join(parts)
+    return "\n".join([HEAD, section(), *map(section, COMMANDS)])
 
 
-def _section(title: str, command: click.Command) -> str:
-    text = command.get_help(click.Context(command, info_name=title, max_content_width=100, terminal_width=100))
-    return f"## {title}\n\n```\n{text}\n```\n"
+def section(*command: str) -> str:
+    """What ``hwnas COMMAND --help`` prints."""
+    os.environ["COLUMNS"] = COLUMNS
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        cli.main([*command, "--help"], prog_name="hwnas", standalone_mode=False)
+    return f"## {' '.join(['hwnas', *command])}\n\n```\n{out.getvalue()}```\n"
 
 
 if __name__ == "__main__":

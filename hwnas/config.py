@@ -21,7 +21,7 @@ class _Table(BaseModel):
 
 
 class SearchSettings(_Table):
-    """How the search looks for candidates and how often it may miss."""
+    """How the search looks for candidates, and for how many rounds."""
 
     # Population, generations, parents and mutation are once-for-all's evolution, with its 500 generations cut to 60:
     # over a table and a small predictor the best score stops moving long before that.

@@ -116,6 +116,13 @@ class DeviceContract:
                 assert np.all(measurement.samples_ms > 0)
                 assert measurement.median <= measurement.p90
 
+    def test_groups_and_busy_seconds(self) -> None:
+        with self.device() as device:
+            assert device.group >= 1
+            before = device.device_seconds
+            list(device.measure(self.models()))
+            assert device.device_seconds > before
+
     def test_it_says_what_it_is(self) -> None:
         with self.device() as device:
             assert device.name

@@ -36,7 +36,9 @@ TEMPLATE = (
 """What `hwnas init` copies; pyproject.toml puts the same list into the wheel."""
 
 _STAGING = ".hwnas-init"
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "checkpoints", "*.tmp")
+LEFT_OUT = ("checkpoint.safetensors", "teacher.safetensors", "*.tmp", "__pycache__")
+"""Names that no template carries: what only an unfinished training needs, and what killed writers leave; pyproject.toml
+leaves them out of the wheel and .gitignore out of the repository."""
 
 
 class Workspace:
@@ -149,7 +151,10 @@ class Workspace:
         )
 
     def check(self) -> CheckReport:
-        """Check every file of the workspace, offline: settings, devices, tables, supernets, packages."""
+        """Check every file of the workspace, offline.
+
+        Settings, devices, tables, latency models, journals of measurements, supernets and packages.
+        """
         from hwnas.pipeline.check import check
 
         return check(self)
@@ -180,7 +185,7 @@ class Workspace:
             sync_folder(target)
         except OSError as error:
             raise InputError(
-                f"cannot write {error.filename}: {error.strerror}; name a folder that can be written"
+                f"cannot write {error.filename or target}: {error.strerror}; name a folder that can be written"
             ) from error
         return cls(target)
 
@@ -214,16 +219,19 @@ def _known(name: str, names: list[str], folder: Path, kind: str) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Names and contents, no modes: a template in a read-only site-packages must not make read-only workspaces."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, ignore=_LEFT_OUT, copy_function=_copy_file)
-    else:
-        _copy_file(str(source), str(target))
+    if not source.is_dir():
+        _copy_file(source, target)
+        return
+    target.mkdir()
+    for entry in sorted(source.iterdir()):
+        if not any(entry.match(pattern) for pattern in LEFT_OUT):
+            _copy(entry, target / entry.name)
 
 
-def _copy_file(source: str, target: str) -> None:
-    """Contents only: a template in a read-only site-packages must not make read-only workspaces."""
-    with open(source, "rb") as read, open(target, "wb") as write:
+def _copy_file(source: Path, target: Path) -> None:
+    with source.open("rb") as read, target.open("wb") as write:
         shutil.copyfileobj(read, write)
         write.flush()
         os.fsync(write.fileno())

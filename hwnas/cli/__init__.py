@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; errors become one line on stderr."""
+    """Run one command line and return its exit code; errors become one line on stderr, an empty one the help there."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         refuse_other_hwnas()
@@ -74,6 +74,9 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except HwnasError as error:
         return _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:  # bare `hwnas`: its message is the whole help
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         return _fail(_usage(error), 2)
     except (click.Abort, KeyboardInterrupt):

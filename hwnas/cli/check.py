@@ -13,9 +13,10 @@ from hwnas.cli._options import json_option, quiet_stdout, show, workspace_option
 @workspace_option
 @json_option
 def command(workspace_path: Path, as_json: bool) -> int:
-    """Check every file of the workspace, offline: settings, devices, tables, supernets, packages.
+    """Check every file of the workspace, offline.
 
-    The exit code is 1 if any file is broken; each is named with what is wrong.
+    Settings, devices, tables, latency models, journals of measurements, supernets and packages. The exit code is 1 if
+    any file is broken; each is named with what is wrong.
 
     \b
     Example:

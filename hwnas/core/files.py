@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -17,12 +18,13 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     A temporary file carries its writer's process id, so that what a killed writer left is known and removed here.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the file or its folder cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
+        for left in leftovers(path):
+            left.unlink(missing_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}.", suffix=".tmp", dir=path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; make its folder writable") from error
@@ -33,29 +35,32 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
+        sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; free some space or make it writable") from error
     finally:
         Path(name).unlink(missing_ok=True)
-    sync_folder(path.parent)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove temporary files for `path` whose writers are gone."""
+def leftovers(path: Path) -> list[Path]:
+    """Temporary files and folders for `path` (``.NAME.PROCESS.*.tmp`` beside it) whose writers are gone, by name."""
     prefix = f".{path.name}."
-    for entry in list(os.scandir(path.parent)):
-        if entry.name.startswith(prefix) and entry.name.endswith(".tmp"):
-            writer = entry.name.removeprefix(prefix).split(".")[0]
-            if writer.isdecimal() and not _alive(int(writer)):
-                Path(entry.path).unlink(missing_ok=True)
+    found = []
+    for entry in sorted(path.parent.iterdir()):
+        writer = entry.name.removeprefix(prefix).split(".")[0]
+        named = entry.name.startswith(prefix) and entry.name.endswith(".tmp") and writer.isdecimal()
+        if named and not alive(int(writer)):
+            found.append(entry)
+    return found
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Does a process of this id run? This one does, and so does one that belongs to somebody else."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # somebody else's, so it lives
+    except PermissionError:
         pass
     return True
 
@@ -78,17 +83,23 @@ def append_line(path: Path, document: Any) -> None:
     """Append one JSON document as a line and fsync: once this returns, the line is kept.
 
     A torn last line, left by a killed writer, is ended first, so that it harms no line but itself.
+
+    Raises:
+        InputError: the file or its folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
-            if file.tell() > 0:
+            new = file.tell() == 0
+            if not new:
                 file.seek(-1, os.SEEK_END)
                 torn = file.read(1) != b"\n"
                 file.write(b"\n" if torn else b"")
             file.write(json.dumps(document).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        if new:
+            sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; free some space or make it writable") from error
 
@@ -112,3 +123,15 @@ def read_lines(path: Path) -> list[Any]:
         except json.JSONDecodeError:
             continue
     return documents
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; make it a readable file") from error

@@ -102,6 +102,16 @@ class Device(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def group(self) -> int:
+        """How many models are measured side by side."""
+        ...
+
+    @property
+    def device_seconds(self) -> float:
+        """Seconds the device was busy so far: session creation, warm-up and samples."""
+        ...
+
     def facts(self) -> dict[str, Any]:
         """What the device is, as probed: CPU, cores, runtime and version, threads. Never typed in by hand."""
         ...

@@ -30,11 +30,15 @@ Models = Iterable[tuple[str, Callable[[], bytes]]]
 
 @dataclass
 class Campaign:
-    """What a campaign has: measurements by name, reasons of failure by name, seconds the device was busy in all."""
+    """What a campaign has: measurements by name, reasons of failure by name, seconds the device was busy in all.
+
+    `fresh` names what this very call measured; the rest was in the journal.
+    """
 
     measurements: dict[str, Measurement] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     device_seconds: float = 0.0
+    fresh: set[str] = field(default_factory=set)
 
 
 def run_campaign(
@@ -60,26 +64,26 @@ def campaign(device: Device, models: Models, journal: Path, progress: Progress |
         todo = [name for name in builders if name not in state.measurements]
         np.random.default_rng(0).shuffle(todo)
         _report(progress, len(builders) - len(todo), len(builders))
-        size = getattr(getattr(device, "rules", None), "group", 8)
-        for start in range(0, len(todo), size):
-            names = todo[start : start + size]
+        for start in range(0, len(todo), device.group):
+            names = todo[start : start + device.group]
             _measure(device, [DeviceModel(name, builders[name]()) for name in names], journal, state)
             _report(progress, len(builders) - len(todo) + start + len(names), len(builders))
         wanted = {name: state.measurements[name] for name in builders if name in state.measurements}
     for name, why in state.failed.items():
         logger.warning("%s does not run on %s: %s", name, device.name, why)
-    return Campaign(wanted, state.failed, state.device_seconds)
+    return Campaign(wanted, state.failed, state.device_seconds, state.fresh)
 
 
 def _measure(device: Device, models: Sequence[DeviceModel], journal: Path, state: Campaign) -> None:
     """Measure one group and keep each result at once."""
-    before = float(getattr(device, "device_seconds", 0.0))
+    before = device.device_seconds
     try:
         for name, measurement in device.measure(models):
-            after = float(getattr(device, "device_seconds", 0.0))
+            after = device.device_seconds
             line = {"kind": "measured", "name": name, "device_seconds": round(after - before, 6)}
-            append_line(journal, {**line, "samples_ms": measurement.samples_ms.tolist()})
+            append_line(journal, {**line, "steady": measurement.steady, "samples_ms": measurement.samples_ms.tolist()})
             state.measurements[name] = measurement
+            state.fresh.add(name)
             state.device_seconds += after - before
             before = after
     except ModelsFailedError as error:
@@ -121,7 +125,7 @@ def _measurement(line: Any) -> Measurement | None:
     except (KeyError, TypeError, ValueError):
         return None
     whole = samples.ndim == 1 and len(samples) > 0 and bool(np.all(np.isfinite(samples) & (samples > 0)))
-    return Measurement(samples) if whole else None
+    return Measurement(samples, bool(line.get("steady", True))) if whole else None
 
 
 def _aside(journal: Path) -> Path:

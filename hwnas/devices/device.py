@@ -74,6 +74,11 @@ class OpenDevice:
         return self._profile.name
 
     @property
+    def group(self) -> int:
+        """How many models are measured side by side."""
+        return self.rules.group
+
+    @property
     def device_seconds(self) -> float:
         """Seconds the device was busy for this `open_device`: session creation, warm-up and samples."""
         return self._channel.device_seconds
@@ -151,7 +156,8 @@ class OpenDevice:
         ends = np.cumsum([entry["samples"] for entry in answer["models"]])
         channel.device_seconds += sum(float(entry["device_seconds"]) for entry in answer["models"])
         parts = np.split(samples, ends[:-1])
-        return [(str(e["name"]), Measurement(part)) for e, part in zip(answer["models"], parts, strict=True)]
+        entries = zip(answer["models"], parts, strict=True)
+        return [(str(e["name"]), Measurement(part, bool(e["warm_up"]["steady"]))) for e, part in entries]
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def load_profile(path: Path) -> DeviceProfile:
     """Read a device file.
 
     Raises:
-        InputError: no such file, no TOML, an unknown key or a wrong value.
+        InputError: no such file, no TOML, an unknown key, a wrong value, or a name that is not the file's.
     """
     try:
         document = tomllib.loads(path.read_text())
@@ -78,7 +78,10 @@ def load_profile(path: Path) -> DeviceProfile:
         raise InputError(f"cannot read {path}: make it a readable text file") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from error
-    return parse_profile(document, str(path))
+    profile = parse_profile(document, str(path))
+    if profile.name != path.stem:
+        raise InputError(f"{path} describes {profile.name!r}: give file and device one name")
+    return profile
 
 
 def parse_profile(document: object, source: str) -> DeviceProfile:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from hwnas.core.arch import Arch
 from hwnas.core.errors import InputError
-from hwnas.core.files import sync_folder
+from hwnas.core.files import leftovers, sha256, sync_folder
 from hwnas.core.images import Preprocessing
 from hwnas.export.card import card
 
@@ -79,7 +79,7 @@ def write_package(folder: Path, info: PackageInfo, model: Path) -> Path:
     target = folder / info.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder, info.name)
+        _clear_leftovers(target)
         fresh = Path(tempfile.mkdtemp(prefix=f".{info.name}.{os.getpid()}.", suffix=".tmp", dir=folder))
         try:
             _fill(fresh, info, model.read_bytes())
@@ -120,13 +120,13 @@ def check_hashes(folder: Path) -> None:
     """Every file that the manifest lists is there and unchanged.
 
     Raises:
-        InputError: a file is missing or differs; the message names it.
+        InputError: a file is missing, cannot be read or differs; the message names it.
     """
     for name, entry in read_manifest(folder)["files"].items():
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path} is missing: export the package again")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+        if sha256(path) != entry["sha256"]:
             raise InputError(f"{path} is not what the manifest says (sha256 differs): export the package again")
 
 
@@ -181,23 +181,10 @@ def _exchange(first: Path, second: Path) -> bool:
     return done == 0
 
 
-def _remove_leftovers(folder: Path, name: str) -> None:
+def _clear_leftovers(target: Path) -> None:
     """What killed writers left: restore a package that was moved aside and never replaced, remove the rest."""
-    for path in sorted(folder.glob(f".{name}.*.tmp")):
-        writer = path.name.removeprefix(f".{name}.").split(".")[0]
-        if not writer.isdigit() or _alive(int(writer)):
-            continue
-        if path.name.endswith(".old.tmp") and not (folder / name).exists():
-            path.rename(folder / name)
+    for path in leftovers(target):
+        if path.name.endswith(".old.tmp") and not target.exists():
+            path.rename(target)
         else:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return process != os.getpid()

@@ -16,7 +16,7 @@ from hwnas.core.additive import Additive
 from hwnas.core.arch import Arch, ArchBatch, Genes
 from hwnas.core.errors import InputError
 from hwnas.core.files import write_json
-from hwnas.core.metrics import LATENCY, Floats, Measurement, Metric, Prediction
+from hwnas.core.metrics import LATENCY, Floats, Metric, Prediction, Timed
 from hwnas.core.problem import Statistic
 from hwnas.core.protocols import SearchSpace
 from hwnas.latency import fitting
@@ -29,6 +29,9 @@ NEAR_WEIGHT = 4.0
 """How much more than others a network measured at the limit weighs: that is where the model must be right."""
 SHRINK = 0.25
 """Prior of the closed loop's scale, in measurements: one verdict at the limit corrects 80% of its miss."""
+RECENT = 0.85
+"""Share of its trust that a verified network keeps with each later one, so that the scale follows a machine's drift: a
+round of four finalists and a verdict halves what earlier rounds, or another day, had to say."""
 INTERVAL = 0.9
 """Share of networks whose measured median lies between `lower` and `upper`."""
 
@@ -87,7 +90,7 @@ class Points:
     verdict: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, batch: ArchBatch, measurements: Sequence[Measurement], verdict: bool) -> Points:
+    def of(cls, batch: ArchBatch, measurements: Sequence[Timed], verdict: bool) -> Points:
         """Networks and their measurements, in the same order."""
         if len(batch) != len(measurements):
             raise ValueError(f"{len(batch)} architectures but {len(measurements)} measurements")
@@ -169,7 +172,7 @@ class CorrectedTable(_AdditiveLatency):
 
     @classmethod
     def fit(
-        cls, space: SearchSpace, table: LatencyTable, batch: ArchBatch, measurements: Sequence[Measurement]
+        cls, space: SearchSpace, table: LatencyTable, batch: ArchBatch, measurements: Sequence[Timed]
     ) -> CorrectedTable:
         """Fit on N networks measured whole; about 20 well-spread ones suffice for 4 weights.
 
@@ -183,7 +186,7 @@ class CorrectedTable(_AdditiveLatency):
     def update(
         self,
         batch: ArchBatch,
-        measurements: Sequence[Measurement],
+        measurements: Sequence[Timed],
         *,
         limit_ms: float | None = None,
         statistic: Statistic = "p90",
@@ -266,9 +269,18 @@ class CorrectedTable(_AdditiveLatency):
         )
 
     def _scale(self, ratio: Floats, near: Floats) -> float:
-        """How far verified networks lie off the fit around the limit: their shrunk geometric mean ratio."""
-        trust = near * self.points.verdict
-        return float(np.exp(trust @ np.log(ratio) / (trust.sum() + SHRINK)))
+        """How far verified networks lie off the fit around the limit: their geometric mean ratio, shrunk.
+
+        The latest count most.
+        """
+        verdict = self.points.verdict
+        trust = near * verdict
+        later = verdict.sum() - np.cumsum(verdict)
+        recent = trust * RECENT**later
+        if not recent.sum():
+            return 1.0
+        known = trust.sum() / (trust.sum() + SHRINK)
+        return float(np.exp(known * (recent @ np.log(ratio)) / recent.sum()))
 
     def _interval(self, matrix: Floats, importance: Floats) -> float:
         """Relative half-width from medians of held-out folds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from hwnas.core.additive import distinct_blocks
+from hwnas.core.errors import InputError
 from hwnas.core.metrics import Measurement
 from hwnas.core.net import NetSpec
 from hwnas.core.protocols import Device, SearchSpace
@@ -30,6 +31,8 @@ class Measured(Protocol):
     def failed(self) -> Mapping[str, str]: ...
     @property
     def device_seconds(self) -> float: ...
+    @property
+    def fresh(self) -> Collection[str]: ...
 
 
 class RunCampaign(Protocol):
@@ -56,7 +59,8 @@ def build_table(
     """Measure the space's blocks through a journal in `folder`, and write the table there.
 
     Killed and called again, it goes on where it was; called on a finished journal, it measures nothing. Blocks that
-    failed are named in the provenance and have no row. `progress` is called with (blocks done, blocks in all).
+    failed are named in the provenance and have no row. A table that this would not change stays as it is, its date
+    included. `progress` is called with (blocks done, blocks in all).
     """
     started = time.monotonic()
     blocks = distinct_blocks(space)
@@ -64,6 +68,9 @@ def build_table(
     result = campaign(device, models, folder / JOURNAL, progress)
     rows = {key: Row.of(result.measurements[key]) for key in blocks if key in result.measurements}
     facts = device.facts()
+    kept = _kept(folder / TABLE)
+    if kept is not None and kept.rows == rows and not (result.fresh or result.failed):
+        return kept
     provenance = Provenance(
         space=space.id,
         device=facts,
@@ -72,12 +79,20 @@ def build_table(
         rows=len(rows),
         samples=sum(row.samples for row in rows.values()),
         median_spread=float(np.median([row.spread for row in rows.values()])) if rows else 0.0,
+        unsteady=sum(not result.measurements[key].steady for key in rows),
         seconds=round(time.monotonic() - started, 3),
         device_seconds=round(result.device_seconds, 3),
         failed=dict(result.failed),
     )
     LatencyTable(rows, provenance).write(folder / TABLE)
     return LatencyTable.read(folder / TABLE)
+
+
+def _kept(path: Path) -> LatencyTable | None:
+    try:
+        return LatencyTable.read(path)
+    except InputError:  # missing or damaged: it is written again
+        return None
 
 
 def _builder(build_onnx: Callable[[NetSpec], bytes], net: NetSpec) -> Callable[[], bytes]:

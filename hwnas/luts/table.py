@@ -50,6 +50,8 @@ class Provenance(BaseModel):
     rows: int
     samples: int
     median_spread: float
+    unsteady: int = 0
+    """Rows whose warm-up was cut off before it came to rest."""
     seconds: float
     device_seconds: float
     failed: dict[str, str] = {}

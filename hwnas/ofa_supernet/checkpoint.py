@@ -64,11 +64,13 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """Weights that `save_weights` wrote.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing, cannot be read or is damaged.
     """
     try:
         return safetensors.torch.load(path.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing: the supernet folder is not whole, restore or train it again") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; make it a readable file") from error
     except SafetensorError as error:
         raise InputError(f"{path} is damaged: restore it, or train the supernet again") from error

@@ -33,7 +33,9 @@ Bytes = NDArray[np.uint8]
 SPLIT_SEED = 20200523
 """Any constant will do, as long as it never changes: stored accuracies depend on it."""
 PREDICTOR_IMAGES = 2000
+"""The standard error of an accuracy near 90% is 0.7 points: the predictor averages it out over hundreds of subnets."""
 CHOICE_IMAGES = 3000
+"""The standard error of an accuracy near 90% is 0.5 points: few finalists are compared, on the same images."""
 CALIBRATION_IMAGES = 2000
 """As published for batch normalisation (once-for-all, appendix B)."""
 SHIPPED = ("test", "calibration", "choice")
@@ -118,12 +120,14 @@ def unpack(path: Path) -> dict[str, Split]:
     """Read what `pack` wrote.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing, cannot be read or is damaged.
     """
     try:
         tensors = safetensors.numpy.load(lzma.decompress(path.read_bytes()))
         return {name: Split(tensors[f"{name}.images"], tensors[f"{name}.labels"]) for name in SHIPPED}
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing: the supernet folder is not whole, restore or train it again") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; make it a readable file") from error
     except (lzma.LZMAError, SafetensorError, KeyError, EOFError) as error:
         raise InputError(f"{path} is damaged: restore it, or train the supernet again") from error

@@ -101,6 +101,10 @@ class SupernetFolder:
             raise InputError(f"{self.path / WEIGHTS} does not fit {self.space.id}: train the supernet again") from error
         return supernet.eval()
 
+    def weights_sha256(self) -> str:
+        """What an accuracy was measured on."""
+        return hashlib.sha256((self.path / WEIGHTS).read_bytes()).hexdigest()
+
     def write_hashes(self) -> None:
         """Seal the folder: the sha256 of every file that it consists of."""
         names = (RECIPE, WEIGHTS, CURVE, SUBNETS, PREDICTOR, IMAGES, CARD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,15 +15,16 @@ from hwnas.spaces.ofa_mbv3 import OfaMbv3
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Stage(_Table):
     """One stage of progressive shrinking: which options are elastic, for how long, at which learning rate.
 
     An epoch sees `images` training images, all of them by default. An option list left out means the largest option
-    alone. `resolution_bias` b draws a batch's resolution R with a
-    probability proportional to R^-b: 0 is uniform, 2 spends equal compute on each.
+    alone. `resolution_bias` b draws a step's resolution R with a probability proportional to R^-b: 0 is uniform; 2
+    spends equal compute on each as long as the recipe's `pixels_per_step` does not cut the batch. Where it does, a step
+    costs much the same at every resolution that is cut, and 0 spends equal compute on those.
     """
 
     name: str
@@ -55,22 +56,31 @@ class Recipe(_Table):
     space: str
     dataset: str
     data: Path
-    labels: list[str]
+    labels: list[str] = Field(min_length=2)
     mean: list[float]
-    std: list[float]
-    seed: int = 0
+    std: list[Annotated[float, Field(gt=0)]]
+    seed: int = Field(default=0, ge=0)
     train_images: int | None = Field(default=None, ge=2)
     batch: int = Field(default=128, ge=2)
-    pixels_per_pass: int | None = Field(default=None, ge=1)
-    """Greatest number of input pixels in one forward pass; a larger batch is cut and its gradients are added up."""
-    momentum: float = 0.9
-    weight_decay: float = 3e-5
-    label_smoothing: float = 0.1
-    dropout: float = 0.1
-    gradient_clip: float = 5.0
+    pixels_per_step: int | None = Field(default=None, ge=1)
+    """Greatest number of input pixels in one step, so that large images come in smaller batches at much the same cost
+    (the variable batch size of MobileViT's multi-scale sampler, Mehta and Rastegari, ICLR 2022, section 3.2)."""
+    momentum: float = Field(default=0.9, gt=0, lt=1)
+    """Of Nesterov's kind, which is none without momentum."""
+    weight_decay: float = Field(default=3e-5, ge=0)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    gradient_clip: float = Field(default=5.0, gt=0)
+    """Greatest norm of all gradients together."""
     teacher_resolution: int | None = None
     predictor: PredictorRecipe = PredictorRecipe()
     stage: list[Stage] = Field(min_length=1)
+
+    def batch_at(self, resolution: int) -> int:
+        """Images in a step at this resolution; never fewer than the two that batch statistics want."""
+        if self.pixels_per_step is None:
+            return self.batch
+        return max(2, min(self.batch, self.pixels_per_step // resolution**2))
 
     def open_space(self) -> OfaMbv3:
         """The space with this data set's classes and channels."""

@@ -15,7 +15,6 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from hwnas.core.progress import Progress, silent
 from hwnas.ofa_supernet import checkpoint
 from hwnas.ofa_supernet.data import READERS, Split
 from hwnas.ofa_supernet.evaluate import accuracy, inputs
-from hwnas.ofa_supernet.folder import CURVE, RECIPE, WEIGHTS
+from hwnas.ofa_supernet.folder import CURVE, RECIPE, WEIGHTS, SupernetFolder
 from hwnas.ofa_supernet.forward import BN_EPS, Norm
 from hwnas.ofa_supernet.network import OfaSupernet
 from hwnas.ofa_supernet.recipe import Recipe, Stage, read_recipe
@@ -53,6 +52,9 @@ PROBE_IMAGES, PROBE_CALIBRATION = 1000, 512
 def train(recipe_path: Path, out: Path, resume: bool = False, progress: Progress = silent) -> OfaSupernet:
     """Train the recipe's supernet into the folder `out`: weights, curve, recipe; returns the trained supernet.
 
+    Where the weights are there already they are read, and the recipe may differ from theirs in how subnets are measured
+    (its [predictor] table), which takes the place of what it was.
+
     Raises:
         InputError: the recipe or data is wrong, `out` holds another training, or its checkpoint is damaged.
     """
@@ -63,24 +65,43 @@ def train(recipe_path: Path, out: Path, resume: bool = False, progress: Progress
         raise InputError(f"{out} holds an unfinished training: go on with --resume, or remove {target}")
     if (out / WEIGHTS).exists() and not resume:
         raise InputError(f"{out} holds a trained supernet: name another folder with --out")
+    if not target.exists():
+        # Of a training whose checkpoint was removed, by its end or by hand. Where it cannot go, nothing can be written
+        # either, which is told below.
+        with contextlib.suppress(OSError):
+            (out / TEACHER).unlink()
+        if (out / WEIGHTS).exists():
+            return _trained(out, recipe, text)
     _keep_large_blocks()
     trainer = Trainer(recipe, READERS[recipe.dataset](recipe.data), out, progress)
     trainer.state.recipe = text
     if target.exists():
         trainer.restore(target, text)
-    else:
-        (out / TEACHER).unlink(missing_ok=True)  # of a training whose checkpoint was removed to start again
-    if (out / WEIGHTS).exists() and not target.exists():
-        trainer.supernet.load_state_dict(checkpoint.load_weights(out / WEIGHTS))
-        return trainer.supernet
     write_atomic(out / RECIPE, text)
     trainer.run()
     trainer.finish()
     return trainer.supernet
 
 
+def _trained(out: Path, recipe: Recipe, text: str) -> OfaSupernet:
+    """The supernet in `out`, if it is the one that `recipe` asks for."""
+    folder = SupernetFolder(out)
+    if folder.recipe.model_copy(update={"predictor": recipe.predictor}) != recipe:
+        raise InputError(
+            f"{out} was trained with another recipe: only [predictor] may change now; use {out / RECIPE}, "
+            "or name another folder with --out"
+        )
+    supernet: OfaSupernet = folder.load().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    write_atomic(out / RECIPE, text)
+    return supernet
+
+
 class Trainer:
-    """One training: the supernet, the data, and the state that a checkpoint holds."""
+    """One training: the supernet, the data, and the state that a checkpoint holds.
+
+    Raises:
+        InputError: the data has a label that the recipe does not name.
+    """
 
     def __init__(self, recipe: Recipe, splits: dict[str, Split], out: Path, progress: Progress) -> None:
         self.recipe = recipe
@@ -88,6 +109,11 @@ class Trainer:
         self.progress = progress
         self.splits = splits
         self.train = splits["train"]
+        last = int(self.train.labels.max())
+        if last >= len(recipe.labels):
+            raise InputError(
+                f"{recipe.dataset} has {last + 1} classes, labels in the recipe name {len(recipe.labels)}: name each"
+            )
         if recipe.train_images is not None:
             self.train = self.train.take(np.arange(min(recipe.train_images, len(self.train))))
         self.space = recipe.open_space()
@@ -133,13 +159,13 @@ class Trainer:
         started = time.monotonic()
         torch.manual_seed(int(self.rng.integers(2**31)))
         sampler = StageSampler(self.space, stage)
-        batches = list(self._batches(stage))
+        batches = list(self._batches(stage, sampler))
         total_loss = 0.0
-        for index, rows in enumerate(batches):
+        for index, (resolution, rows) in enumerate(batches):
             step = self.state.epoch * len(batches) + index
             for group in optimizer.param_groups:
                 group["lr"] = _learning_rate(stage, step, stage.epochs * len(batches))
-            total_loss += self._step(stage, sampler, optimizer, rows)
+            total_loss += self._step(stage, sampler, optimizer, resolution, rows)
             self.progress(f"{stage.name} {self.state.epoch + 1}/{stage.epochs}", index + 1, len(batches))
         self.state.epoch += 1
         entry: dict[str, Any] = {"stage": stage.name, "epoch": self.state.epoch, "loss": total_loss / len(batches)}
@@ -152,13 +178,17 @@ class Trainer:
         self._save()
 
     def _step(
-        self, stage: Stage, sampler: StageSampler, optimizer: torch.optim.SGD, rows: np.ndarray[Any, Any]
+        self,
+        stage: Stage,
+        sampler: StageSampler,
+        optimizer: torch.optim.SGD,
+        resolution: int,
+        rows: np.ndarray[Any, Any],
     ) -> float:
         """One update from the gradients of `stage.subnets` subnets on one batch; returns their mean loss."""
         batch = self.train.take(rows)
         flips = self.rng.random(len(rows)) < 0.5
         pixels = np.where(flips[:, None, None, None], batch.images[:, :, ::-1], batch.images)
-        resolution = sampler.resolution(self.rng)
         images = inputs(pixels, self.space.layout.resolutions[resolution], self.recipe)
         labels = torch.from_numpy(batch.labels.astype(np.int64))
         soft = None
@@ -168,30 +198,28 @@ class Trainer:
         total = 0.0
         for _ in range(stage.subnets):
             net = self.supernet.net(sampler.draw(self.rng, resolution))
-            for part in self._passes(len(rows), net.input_shape[1]):
-                logits = self.supernet(images[part], net, training_norm, self.recipe.dropout)
-                loss = F.cross_entropy(logits, labels[part], label_smoothing=self.recipe.label_smoothing)
-                if soft is not None:
-                    loss = loss + stage.distill * F.cross_entropy(logits, soft[part])
-                loss = loss * (len(logits) / len(rows) / stage.subnets)
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += float(loss.detach())
+            logits = self.supernet(images, net, training_norm, self.recipe.dropout)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+            if soft is not None:
+                loss = loss + stage.distill * F.cross_entropy(logits, soft)
+            loss = loss / stage.subnets
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.recipe.gradient_clip)
         optimizer.step()
         return total
 
-    def _passes(self, images: int, resolution: int) -> list[slice]:
-        """A batch cut into equal passes whose activations fit: at 128 pixels a batch of 128 would take 16 GB here."""
-        most = images if self.recipe.pixels_per_pass is None else self.recipe.pixels_per_pass // resolution**2
-        count = -(-images // max(2, most))
-        ends = [images * index // count for index in range(count + 1)]
-        return [slice(start, stop) for start, stop in pairwise(ends)]
-
-    def _batches(self, stage: Stage) -> Iterator[np.ndarray[Any, Any]]:
+    def _batches(self, stage: Stage, sampler: StageSampler) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+        """An epoch's steps: the option index of the resolution, and the rows of the images."""
         order = self.rng.permutation(len(self.train))[: stage.images]
-        size = min(self.recipe.batch, len(order))
-        for start in range(0, len(order) - size + 1, size):
-            yield order[start : start + size]
+        start = 0
+        while start < len(order):
+            resolution = sampler.resolution(self.rng)
+            size = min(self.recipe.batch_at(self.space.layout.resolutions[resolution]), len(order))
+            if start + size > len(order):
+                return
+            yield resolution, order[start : start + size]
+            start += size
 
     def _new_optimizer(self, stage: Stage) -> torch.optim.SGD:
         """SGD with Nesterov momentum; no decay on biases and normalisations, as published."""
@@ -219,8 +247,9 @@ class Trainer:
         for side, pixels in enumerate((self.train.images, self.train.images[:, :, ::-1])):
             parts = []
             for start in range(0, len(pixels), 256):
-                parts.append(network(inputs(pixels[start : start + 256], resolution, self.recipe)))
-                self.progress("teacher", side * len(pixels) + start, 2 * len(pixels))
+                part = pixels[start : start + 256]
+                parts.append(network(inputs(part, resolution, self.recipe)))
+                self.progress("teacher", side * len(pixels) + start + len(part), 2 * len(pixels))
             sides.append(torch.cat(parts))
         logits = torch.stack(sides).half()
         write_atomic(path, safetensors.torch.save({"logits": logits}))

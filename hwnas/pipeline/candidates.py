@@ -47,11 +47,12 @@ class Band:
         return Constraint(model, most, max(0.0, least), "p90")
 
     def admits(self, p90_ms: float) -> bool:
-        """What is asked of a measured finalist before it is verified.
+        """What is asked of a measured finalist before it is verified: the band less half the guard on both sides.
 
         Where verification has missed already it sees more than this measurement does, and low values may be right.
         """
-        least = 0.0 if self.misses else self.least_ms
+        guard = GUARD / 2 * self.limit_ms
+        least = min(self.least_ms + guard, self.top_ms - guard) if self.least_ms and not self.misses else 0.0
         return least <= p90_ms <= self.top_ms
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -11,12 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwnas.core.errors import InputError
+from hwnas.core.files import read_lines, sha256
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
-
-HASHES = "hashes.json"
-"""In a supernet's folder: file name -> sha256."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class CheckReport:
 
 
 def check(workspace: Workspace) -> CheckReport:
-    """Check settings, devices, tables, supernets and packages; what is wrong is reported, not raised."""
+    """Check every file of a workspace; what is wrong is reported, not raised."""
     return CheckReport(tuple(_items(workspace)))
 
 
@@ -56,13 +53,25 @@ def _items(workspace: Workspace) -> Iterator[Item]:
         file = workspace.device_file(name)
         yield _item("device", file, partial(_device, file))
     for folder in workspace.table_folders():
-        for file in sorted(folder.glob("*.csv")):
-            yield _item("table", file, partial(_table, file))
+        yield from _measured(workspace, folder)
     for name in workspace.supernet_names():
         folder = workspace.supernet_folder(name)
         yield _item("supernet", folder, partial(_supernet, folder))
     for folder in workspace.packages():
         yield _item("package", folder, partial(_package, folder))
+
+
+def _measured(workspace: Workspace, folder: Path) -> Iterator[Item]:
+    """What `luts/DEVICE/SUPERNET/` holds: table, journals, latency model."""
+    from hwnas.pipeline.latency import MODEL
+
+    for file in sorted(folder.glob("*.csv")):
+        yield _item("table", file, partial(_table, file))
+    for file in sorted(folder.glob("*.jsonl")):
+        yield _item("journal", file, partial(_journal, file))
+    model = folder / MODEL
+    if model.exists():
+        yield _item("model", model, partial(_model, workspace, model))
 
 
 def _item(kind: str, path: Path, look: Callable[[], str]) -> Item:
@@ -83,8 +92,6 @@ def _device(file: Path) -> str:
     from hwnas.devices.profile import load_profile
 
     profile = load_profile(file)
-    if profile.name != file.stem:
-        raise InputError(f"{file} describes {profile.name!r}: give file and device one name")
     return f"{profile.kind}, {profile.threads} thread{'s' * (profile.threads != 1)}"
 
 
@@ -97,8 +104,42 @@ def _table(file: Path) -> str:
     return f"{len(table)} rows in ms, measured {table.provenance.date}"
 
 
+def _journal(file: Path) -> str:
+    """Lines of JSON; where there is but one, a killed writer may have torn it."""
+    whole = len(read_lines(file))
+    try:
+        lines = [line for line in file.read_text().splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is no text: restore it, or remove it to start it anew") from error
+    torn = len(lines) - whole
+    if not whole and torn and not (torn == 1 and lines[0].startswith("{")):
+        raise InputError(f"{file} has no line of JSON: restore it, or remove it to start it anew")
+    return f"{whole} lines" + (f", {torn} torn" if torn else "")
+
+
+def _model(workspace: Workspace, file: Path) -> str:
+    """A latency model of the space of the supernet that its folder is named after, over the table beside it."""
+    from hwnas.latency.lut import CorrectedTable
+    from hwnas.luts.build import TABLE
+    from hwnas.luts.table import LatencyTable
+    from hwnas.ofa_supernet.folder import SupernetFolder
+
+    table = file.with_name(TABLE)
+    if not table.exists():  # a killed `hwnas profile` was about to write it
+        return "not in use: there is no table yet"
+    name = file.parent.name
+    if name not in workspace.supernet_names():
+        raise InputError(f"{file} is of a supernet {name!r} that is not there: restore it, or remove {file.parent}")
+    space = SupernetFolder(workspace.supernet_folder(name)).space
+    model = CorrectedTable.load(space, LatencyTable.read(table), file)
+    least, most = model.reachable("p90")
+    return f"p90s from {least:.3g} to {most:.3g} ms, fitted on {len(model.points.median)} networks"
+
+
 def _supernet(folder: Path) -> str:
-    """Every file that `hashes.json` lists is there and unchanged."""
+    """Every file that `hashes.json` lists is there and unchanged, and what `specialize` needs is listed."""
+    from hwnas.ofa_supernet.folder import HASHES, IMAGES, PREDICTOR, RECIPE, WEIGHTS
+
     listing = folder / HASHES
     try:
         hashes = json.loads(listing.read_text())
@@ -107,11 +148,14 @@ def _supernet(folder: Path) -> str:
         raise InputError(
             f"{listing} cannot be read as file name -> sha256: train or copy the supernet again"
         ) from error
+    missing = {RECIPE, WEIGHTS, PREDICTOR, IMAGES} - set(hashes)
+    if missing:
+        raise InputError(f"{listing} does not list {', '.join(sorted(missing))}: train or copy the supernet again")
     for name, digest in pairs:
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path} is missing: train or copy the supernet again")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if sha256(path) != digest:
             raise InputError(f"{path} is not what {HASHES} says: train or copy the supernet again")
     return f"{len(pairs)} files, hashes agree"
 

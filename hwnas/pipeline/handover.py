@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from hwnas.core.arch import Arch
 from hwnas.core.count import macs, params
+from hwnas.core.errors import HwnasError
 from hwnas.core.images import Preprocessing
 from hwnas.core.progress import Progress
 from hwnas.core.protocols import DeviceModel
 from hwnas.devices.profile import DeviceProfile
 from hwnas.export.exporter import OnnxExporter
-from hwnas.export.onnx import build
 from hwnas.export.package import Number, PackageInfo
 from hwnas.export.verify import accuracy
 from hwnas.ofa_supernet.folder import SupernetFolder
+from hwnas.pipeline.scoring import exported_top1
 
 if TYPE_CHECKING:
     from hwnas.ofa_supernet.network import OfaSupernet
@@ -31,6 +32,8 @@ CHOOSING_IMAGES = 1500
 """What a choice among few may cost: an eighth of the calibration images, and half of those for choosing."""
 COMPARED_IMAGES = 250
 """Calibration images on which file and torch subnet are compared at every export."""
+LEAST_AGREEMENT = 0.99
+"""Share of them that both must give the same class: rounding turns a tie on one image in thousands."""
 
 
 @dataclass(frozen=True)
@@ -91,44 +94,56 @@ class Finalists:
             scores.append(self.choice_top1(candidate.arch))
         progress("accuracy", len(candidates), len(candidates))
         winner = max(range(len(candidates)), key=lambda index: scores[index])
-        return candidates[winner], self.export(candidates[winner].arch)
+        progress("export", 0, 1)
+        exported = self.export(candidates[winner].arch)
+        progress("export", 1, 1)
+        return candidates[winner], exported
 
     def choice_top1(self, arch: Arch) -> float:
         """Accuracy on the images for choosing, with statistics from `CHOOSING_CALIBRATION` images; once each."""
         if arch not in self._choice_top1:
-            network, info = self._recalibrated(arch, CHOOSING_CALIBRATION)
-            weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+            calibration = self.supernet.images("calibration").images[:CHOOSING_CALIBRATION]
             choice = self.supernet.images("choice").first(CHOOSING_IMAGES)
-            scored = accuracy(build(network.net, weights), choice.images, choice.labels, info.preprocessing)
-            self._choice_top1[arch] = scored.top1
+            self._choice_top1[arch] = exported_top1(self._weights, arch, calibration, choice, self.supernet.recipe)
         return self._choice_top1[arch]
 
     def export(self, arch: Arch) -> Exported:
         """Extract, recalibrate on all calibration images, write the file, compare it with the torch subnet."""
         if arch not in self._exported:
-            network, info = self._recalibrated(arch, None)
+            network, info = self._recalibrated(arch), file_info(self.supernet, arch)
             path = self.folder / f"{len(self._exported)}.onnx"
             exporter = OnnxExporter()
             exporter.export(network.net, network, path, info.metadata())
             images = info.preprocessing(self.supernet.images("calibration").images[:COMPARED_IMAGES])
             compared = exporter.compare(path, network, images)
+            if compared.same_class < LEAST_AGREEMENT:
+                raise HwnasError(
+                    f"the exported file and the supernet differ on {1 - compared.same_class:.1%} of {compared.images} "
+                    "images, so nothing is handed over: report this, with the versions of torch, onnx and onnxruntime"
+                )
             self._exported[arch] = Exported(
                 path, arch, self.choice_top1(arch), compared.greatest_difference, compared.same_class, compared.images
             )
         return self._exported[arch]
 
-    def _recalibrated(self, arch: Arch, images: int | None) -> tuple[StaticNet, PackageInfo]:
+    def _recalibrated(self, arch: Arch) -> StaticNet:
+        """A copy of the subnet with exact statistics over all calibration images."""
         from hwnas.ofa_supernet.evaluate import recalibrated
 
-        calibration = self.supernet.images("calibration").images[:images]
-        network = recalibrated(self._weights, arch, calibration, self.supernet.recipe)
-        return network, file_info(self.supernet, arch)
+        calibration = self.supernet.images("calibration").images
+        return recalibrated(self._weights, arch, calibration, self.supernet.recipe)
 
-    def tested(self, exported: Exported) -> Exported:
+    def tested(self, exported: Exported, progress: Progress) -> Exported:
         """With the file's accuracy on the test images, asked only of a model that was verified."""
         test = self.supernet.images("test")
         info = file_info(self.supernet, exported.arch)
-        result = accuracy(exported.path, test.images, test.labels, info.preprocessing)
+        result = accuracy(
+            exported.path,
+            test.images,
+            test.labels,
+            info.preprocessing,
+            progress=lambda _, done, total: progress("test", done, total),
+        )
         return replace(exported, top1=result.top1, images=result.images)
 
 
@@ -156,6 +171,7 @@ def package_info(
     on_device |= {"precision": "float32", "batch": 1}
     timed = {**on_device, "samples": len(verdict.samples_ms), "limit_p90_ms": report.limit_ms, "date": verdict.date}
     on_images = {"images": exported.images, "split": "test", "dataset": supernet.recipe.dataset, "file": "model.onnx"}
+    agreement = {"same_class": exported.same_class, "greatest_difference": exported.greatest_difference}
     predicted = {"median": candidate.predicted_median_ms, "p90": candidate.predicted_p90_ms}
     measured = {"median": verdict.median_ms, "p90": verdict.p90_ms}
     numbers = (
@@ -163,7 +179,7 @@ def package_info(
         Number("latency", "predicted", predicted, "ms", {**on_device, "model": "block table corrected by networks"}),
         Number("accuracy", "measured", {"top1": exported.top1}, "", on_images),
         Number("accuracy", "predicted", {"top1": candidate.predicted_accuracy}, "", {"model": "accuracy predictor"}),
-        Number("agreement", "measured", {"same_class": exported.same_class}, "", {"images": exported.compared}),
+        Number("agreement", "measured", agreement, "", {"images": exported.compared, "with": "torch subnet"}),
     )
     info = file_info(supernet, exported.arch)
     provenance = {**info.provenance, "device": profile.name, "date": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwnas.core.additive import compile_additive
 from hwnas.core.arch import ArchBatch
 from hwnas.core.count import macs, params
-from hwnas.core.errors import DeviceError
+from hwnas.core.errors import DeviceError, InputError
 from hwnas.core.genetics import sample, unique
-from hwnas.core.metrics import Measurement
+from hwnas.core.metrics import Measurement, Timed, with_shared_tail
 from hwnas.core.progress import Progress
 from hwnas.core.protocols import SearchSpace
 from hwnas.devices.campaign import campaign
@@ -40,9 +41,9 @@ POOL = 2000
 
 @dataclass(frozen=True, eq=False)
 class Profiled:
-    """A device's latency model, and how it was come by."""
+    """A device's latency model, and how it was come by; there is none where a block does not run on the device."""
 
-    model: CorrectedTable
+    model: CorrectedTable | None
     table: LatencyTable
     card: tuple[Score, ...]
     device_seconds: float
@@ -63,10 +64,24 @@ def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> Co
     return CorrectedTable.load(space, table, folder / MODEL)
 
 
+@dataclass(frozen=True, eq=False)
+class TimedNetworks:
+    """N whole networks' measurements, and which of them were taken just now; the others were in the journal."""
+
+    measurements: list[Measurement]
+    fresh: NDArray[np.bool_]
+    device_seconds: float
+
+    def timings(self) -> list[Timed]:
+        """N medians and p90s; those taken just now, side by side, by their shared tail."""
+        shared = iter(with_shared_tail([m for m, new in zip(self.measurements, self.fresh, strict=True) if new]))
+        return [next(shared) if new else m for m, new in zip(self.measurements, self.fresh, strict=True)]
+
+
 def measure_networks(
     device: OpenDevice, space: SearchSpace, archs: ArchBatch, journal: Path, progress: Progress
-) -> tuple[list[Measurement], float]:
-    """Time whole networks by the device's rules; none in `journal` is measured twice. Also the device's busy seconds.
+) -> TimedNetworks:
+    """Time whole networks by the device's rules; none in `journal` is measured twice.
 
     Raises:
         DeviceError: a network does not run on the device.
@@ -77,7 +92,8 @@ def measure_networks(
     for name, why in result.failed.items():
         if name in nets:
             raise DeviceError(f"{name} does not run on {device.name}: {why}")
-    return [result.measurements[name] for name in nets], result.device_seconds
+    fresh = np.array([name in result.fresh for name in nets], dtype=np.bool_)
+    return TimedNetworks([result.measurements[name] for name in nets], fresh, result.device_seconds)
 
 
 def profile_space(
@@ -89,17 +105,35 @@ def profile_space(
     """
     started = time.monotonic()
     with open_device(profile) as device:
+        _forget_another_device(folder, device.facts())
         report = partial(progress, "blocks")
         table = build_table(space, device, device_onnx, folder, report, campaign=campaign)
+        if table.provenance.failed:
+            busy = table.provenance.device_seconds
+            return Profiled(None, table, (), busy, round(time.monotonic() - started, 3))
         archs = spread_out(space, TableSum(space, table), subnets)
-        measurements, busy = measure_networks(
-            device.with_rules(profile.networks), space, archs, folder / NETWORKS_JOURNAL, progress
-        )
-    model = CorrectedTable.fit(space, table, archs, measurements)
+        timed = measure_networks(device.with_rules(profile.networks), space, archs, folder / NETWORKS_JOURNAL, progress)
+    model = CorrectedTable.fit(space, table, archs, timed.measurements)
     model.save(folder / MODEL)
-    card = report_card(space, table, archs, measurements)
-    seconds = round(time.monotonic() - started, 3)
-    return Profiled(model, table, card, round(table.provenance.device_seconds + busy, 3), seconds)
+    card = report_card(space, table, archs, timed.measurements)
+    busy = round(table.provenance.device_seconds + timed.device_seconds, 3)
+    return Profiled(model, table, card, busy, round(time.monotonic() - started, 3))
+
+
+def _forget_another_device(folder: Path, facts: dict[str, object]) -> None:
+    """Remove a model of another device before a table of this one comes: no kill leaves the two side by side."""
+    path = folder / MODEL
+    if not path.exists():
+        return
+    try:
+        same = identity(LatencyTable.read(folder / TABLE).provenance.device) == identity(facts)
+    except InputError:
+        same = False
+    try:
+        if not same:
+            path.unlink()
+    except OSError as error:
+        raise InputError(f"cannot remove {path}: {error.strerror}; make its folder writable") from error
 
 
 def spread_out(space: SearchSpace, table_sum: TableSum, count: int) -> ArchBatch:

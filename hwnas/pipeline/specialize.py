@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwnas.core.arch import Arch, ArchBatch
-from hwnas.core.errors import InfeasibleError
+from hwnas.core.errors import DeviceError, InfeasibleError
 from hwnas.core.progress import Progress, silent
 from hwnas.devices.device import open_device
 from hwnas.devices.facts import identity
@@ -79,7 +79,11 @@ class SpecializeReport:
             "predicted": self.candidate.to_json()["predicted"],
             "measured": {"latency_ms": measured},
             "accuracy": accuracy,
-            "agreement": {"same_class": self.exported.same_class, "images": self.exported.compared},
+            "agreement": {
+                "same_class": self.exported.same_class,
+                "greatest_difference": self.exported.greatest_difference,
+                "images": self.exported.compared,
+            },
             "artifacts": [artifact],
             "faster": None if self.faster is None else self.faster.to_json(),
             "rounds": self.rounds,
@@ -130,7 +134,13 @@ def _latency_model(
         facts = device.facts()
         model = kept_model(folder, space, facts)
         refuse_hopeless(device.with_rules(profile.networks), space, model, limit_ms)
-    return model or profile_space(profile, space, folder, subnets, progress).model, facts
+    if model is None:
+        profiled = profile_space(profile, space, folder, subnets, progress)
+        model = profiled.model
+    if model is None:
+        block, why = next(iter(profiled.table.provenance.failed.items()))
+        raise DeviceError(f"a block of the space does not run on {profile.name}, {block}: {why}")
+    return model, facts
 
 
 class _Clock:
@@ -189,11 +199,21 @@ class _Loop:
                 f"no model was verified within {self.limit_ms:g} ms in {number} rounds; "
                 f"p90s from {least:.3g} to {most:.3g} ms are reachable on {self.profile.name}",
                 {"latency_ms": (least, most)},
+                self._nearest(),
             )
         best = max(held, key=lambda report: (self._uses_limit(report), report.exported.choice_top1))
         with self.clock.time("test"):
-            exported = self.finalists.tested(best.exported)
+            exported = self.finalists.tested(best.exported, self.progress)
         return replace(best, exported=exported, faster=self._faster(model, best.candidate, seed))
+
+    def _nearest(self) -> dict[str, Any] | None:
+        """The fastest model that was ever verified here, though it missed."""
+        known = self.verdicts.of_space(self.predictor.encoder.space.id)
+        if not known:
+            return None
+        fastest = min(known, key=lambda verdict: verdict.p90_ms)
+        latency = {"median": fastest.median_ms, "p90": fastest.p90_ms}
+        return {"arch": fastest.arch.to_json(), "latency_ms": latency}
 
     def _uses_limit(self, report: SpecializeReport) -> bool:
         """No more of the limit stays unused than the settings allow, or the limit does not bind."""
@@ -227,8 +247,11 @@ class _Loop:
         with self.clock.time("measure"), open_device(self.profile, self.profile.finalists) as device:
             archs = ArchBatch.of([candidate.arch for candidate in found])
             journal = self.folder / FINALISTS_JOURNAL
-            timed, _ = measure_networks(device, model.space, archs, journal, self.progress)
-        model = model.update(archs, timed, limit_ms=self.limit_ms)
+            measured = measure_networks(device, model.space, archs, journal, self.progress)
+        timed = measured.timings()
+        if measured.fresh.any():  # the journal answers of an earlier run, when the machine may have been another
+            fresh = [timing for timing, new in zip(timed, measured.fresh, strict=True) if new]
+            model = model.update(archs.take(measured.fresh), fresh, limit_ms=self.limit_ms)
         fitting = [c for c, m in zip(found, timed, strict=True) if band.admits(m.p90)]
         if not fitting and not self.done_with & self.verdicts.held(self.limit_ms):
             # Better a model that wastes some of the limit than none; the rounds that follow may find one that does not.

@@ -64,6 +64,15 @@ def test_bad_input_is_one_line_and_2(arguments: list[str], hint: str, workspace:
     assert hint in err
 
 
+def test_a_bare_hwnas_shows_the_help_and_is_2(capsys) -> None:
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert run([]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", text)
+    assert text.startswith("Usage: hwnas [OPTIONS] COMMAND [ARGS]...\n")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)

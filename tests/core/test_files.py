@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hwnas.core import files
 from hwnas.core.errors import InputError
-from hwnas.core.files import append_line, read_lines, write_atomic, write_json
+from hwnas.core.files import append_line, leftovers, read_lines, sha256, write_atomic, write_json
 
 DOCUMENTS = st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=8), min_size=1, max_size=3)
 
@@ -43,6 +43,44 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_folder_that_cannot_be_synced_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(files, "sync_folder", refuse)
+    for write in (write_atomic, append_line):
+        with pytest.raises(InputError, match=r"cannot write .*: Input/output error"):
+            write(tmp_path / write.__name__, "x")
+
+
+def test_a_new_journal_is_kept_by_a_sync_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", synced.append)
+    append_line(tmp_path / "deep" / "journal.jsonl", 1)
+    assert synced == [tmp_path / "deep"]
+    append_line(tmp_path / "deep" / "journal.jsonl", 2)
+    assert synced == [tmp_path / "deep"]
+    (tmp_path / "empty.jsonl").touch()  # of a writer killed before its first line
+    append_line(tmp_path / "empty.jsonl", 1)
+    assert synced == [tmp_path / "deep", tmp_path]
+
+
+def test_leftovers_are_those_of_the_dead(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = [f".a.{gone.pid}.x.tmp", f".a.{gone.pid}.y.old.tmp", f".a.{2**70}.x.tmp"]
+    kept = [
+        f".a.{os.getpid()}.x.tmp",
+        f".a.{os.getppid()}.x.tmp",
+        f".b.{gone.pid}.x.tmp",
+        f".a.{gone.pid}.x",
+        ".a.².tmp",
+    ]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    assert leftovers(tmp_path / "a") == sorted(tmp_path / name for name in left)
 
 
 def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
@@ -90,6 +128,13 @@ def test_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:
 def test_json_reads_back(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"a": [1, "µ"]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1, "µ"]}
+
+
+def test_a_digest_reads_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256(tmp_path / "a").startswith("ba7816bf")
+    with pytest.raises(InputError, match=r"cannot read .*: Is a directory; make it a readable file"):
+        sha256(tmp_path)
 
 
 def test_no_file_no_lines(tmp_path: Path) -> None:

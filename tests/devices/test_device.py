@@ -18,9 +18,18 @@ from hwnas.devices.device import ModelsFailedError, open_device
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
 from hwnas.devices.transport import LocalTransport, Replay, RunnerDiedError
+from hwnas.testing import DeviceContract
 
 QUICK = MeasuringRules(group=3, rounds=3, min_samples=10, min_seconds=0.001, warm_up_max_seconds=0.05)
 LOCAL = DeviceProfile(name="here", blocks=QUICK)
+
+
+class TestLocal(DeviceContract):
+    def device(self):
+        return open_device(LOCAL)
+
+    def models(self):
+        return [DeviceModel(f"m{i}", matmul(16, i + 1)) for i in range(4)]
 
 
 @pytest.fixture(scope="module")

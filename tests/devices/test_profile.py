@@ -1,17 +1,18 @@
 """Device files: what is read, and the one line where something is wrong."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from hwnas.core.errors import InputError
-from hwnas.devices.profile import BLOCKS, VERIFY, DeviceProfile, load_profile
+from hwnas.devices.profile import BLOCKS, FINALISTS, NETWORKS, VERIFY, DeviceProfile, MeasuringRules, load_profile
 
 ROOT = Path(__file__).parents[2]
 
 
-def write(folder: Path, text: str) -> Path:
-    path = folder / "board.toml"
+def write(folder: Path, text: str, name: str = "board") -> Path:
+    path = folder / f"{name}.toml"
     path.write_text(text)
     return path
 
@@ -23,8 +24,20 @@ def test_the_shipped_file_is_the_defaults():
 def test_the_shipped_comments_show_the_defaults(tmp_path):
     text = (ROOT / "devices" / "local.toml").read_text()
     head, rules = text.split("# [blocks]")
-    path = write(tmp_path, head + "[blocks]\n" + rules.replace("\n# ", "\n"))
-    assert load_profile(path).blocks == BLOCKS
+    shown = "[blocks]\n" + rules.replace("\n# ", "\n").replace("\n#\n", "\n")
+    assert load_profile(write(tmp_path, head + shown, "local")) == DeviceProfile(name="local")
+    sections = {name: set(table) for name, table in tomllib.loads(shown).items()}
+    assert sections.pop("blocks") == set(MeasuringRules.model_fields)
+    differing = {
+        name: {key for key, value in rules if value != getattr(BLOCKS, key)}
+        for name, rules in (("networks", NETWORKS), ("finalists", FINALISTS), ("verify", VERIFY))
+    }
+    assert sections == differing
+
+
+def test_a_file_and_its_device_have_one_name(tmp_path):
+    with pytest.raises(InputError, match=r"pixel\.toml describes 'board': give file and device one name"):
+        load_profile(write(tmp_path, 'name = "board"', "pixel"))
 
 
 def test_a_section_keeps_the_defaults_of_what_it_leaves_out(tmp_path):

@@ -121,6 +121,15 @@ def test_every_change_is_noticed(made: Path, name: str) -> None:
         check_hashes(made)
 
 
+def test_a_file_that_cannot_be_read_is_one_line(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(InputError, match=r"cannot read .*: Permission denied; make it a readable file"):
+        check_hashes(made)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -15,6 +15,7 @@ from hwnas.core.metrics import Measurement
 from hwnas.core.net import NetSpec
 from hwnas.latency import CorrectedTable, TableSum
 from hwnas.luts import LatencyTable, Provenance, Row
+from hwnas.testing import EstimatorContract
 
 SPACE = spaces.load("ofa_mbv3/small/v1")
 CALL = 0.005
@@ -54,6 +55,22 @@ TEST = sample(SPACE, 200, np.random.default_rng(2))
 @pytest.fixture(scope="module")
 def fitted() -> CorrectedTable:
     return CorrectedTable.fit(SPACE, TABLE, TRAIN, measure(TRAIN))
+
+
+class TestTableSum(EstimatorContract):
+    def space(self):
+        return SPACE
+
+    def estimator(self):
+        return TableSum(SPACE, TABLE)
+
+
+class TestCorrectedTable(EstimatorContract):
+    def space(self):
+        return SPACE
+
+    def estimator(self):
+        return CorrectedTable.fit(SPACE, TABLE, TRAIN, measure(TRAIN))
 
 
 def test_the_plain_sum_is_the_sum_of_rows():
@@ -117,6 +134,16 @@ def test_one_verdict_corrects_most_of_a_miss(fitted):
     actual = 1.08 * truth(chosen, 1.1)[0]
     before, after = fitted.estimate(chosen).p90[0], updated.estimate(chosen).p90[0]
     assert abs(after / actual - 1) < 0.5 * abs(before / actual - 1)
+
+
+def test_the_latest_verdicts_count_most(fitted):
+    """A machine that was 10% slower yesterday and is not today."""
+    chosen = TEST.take(np.arange(8))
+    limit = float(np.median(1.08 * truth(chosen)))
+    slow, now = measure(chosen, scale=1.1, noise=0.0), measure(chosen, noise=0.0)
+    later = fitted.update(chosen, slow, limit_ms=limit).update(chosen, now, limit_ms=limit)
+    earlier = fitted.update(chosen, now, limit_ms=limit).update(chosen, slow, limit_ms=limit)
+    assert later.coefficients.p90_scale < earlier.coefficients.p90_scale
 
 
 def test_the_closed_loop_converges(fitted):

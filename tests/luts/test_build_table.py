@@ -52,6 +52,7 @@ class FakeCampaign:
     failed: dict[str, str] = field(default_factory=dict)
     measurements: dict[str, Measurement] = field(default_factory=dict)
     device_seconds: float = 2.5
+    fresh: frozenset[str] = frozenset()
 
     def __call__(self, device: Any, models: Any, journal: Path, progress: Any = None) -> "FakeCampaign":
         self.measurements = {name: Measurement(np.ones(5)) for name, _ in models if name not in self.failed}
@@ -77,6 +78,7 @@ def test_on_the_real_runner_then_again_from_the_journal(tmp_path):
     assert sorted(table) == sorted(distinct_blocks(Toy())) == sorted(built)
     assert told[-1] == (3, 3)
     assert dict(again.rows) == dict(table.rows)
+    assert again.provenance == table.provenance  # the date says when blocks were measured, not when somebody asked
     assert again.provenance.device_seconds == table.provenance.device_seconds > 0
     assert table.provenance.device["runtime"] == "onnxruntime"
     assert table.provenance.samples >= 45

@@ -75,6 +75,11 @@ def test_a_header_without_the_state_is_one_line(tmp_path: Path, metadata: dict[s
         checkpoint.load(path)
 
 
+def test_a_folder_has_no_weights(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read .*: Is a directory; make it a readable file"):
+        checkpoint.load_weights(tmp_path)
+
+
 def test_missing_weights_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is missing: the supernet folder is not whole"):
         checkpoint.load_weights(tmp_path / "weights.safetensors")

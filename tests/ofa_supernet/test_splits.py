@@ -158,6 +158,11 @@ def test_no_packed_file(tmp_path: Path) -> None:
         unpack(tmp_path / "data.xz")
 
 
+def test_a_folder_in_place_of_the_packed_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read .*: Is a directory; make it a readable file"):
+        unpack(tmp_path)
+
+
 def test_take_keeps_images_and_labels_together() -> None:
     split = random_split(6, 0)
     taken = split.take(np.array([4, 1]))

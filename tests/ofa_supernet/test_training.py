@@ -112,6 +112,61 @@ def test_another_recipe_does_not_resume(tmp_path: Path, recipe: Path) -> None:
         train(recipe, tmp_path / "out", resume=True)
 
 
+PREDICTOR = "[predictor]\nsubnets = 20\n\n[[stage]]"
+
+
+def test_a_finished_training_takes_another_predictor_and_nothing_else(tmp_path: Path, recipe: Path) -> None:
+    out = tmp_path / "out"
+    supernet = train(recipe, out)
+    (out / TEACHER).write_bytes(b"of a killed end")
+    other = RECIPE_TEXT.replace("[[stage]]", PREDICTOR, 1)
+    recipe.write_text(other)
+    again = train(recipe, out, resume=True)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), supernet.parameters(), strict=True))
+    assert {file.name for file in out.iterdir()} == {WEIGHTS, CURVE, RECIPE}
+    assert (out / RECIPE).read_text() == other
+    for change in ({"seed = 5": "seed = 6"}, {"epochs = 3": "epochs = 4"}, {'"both"': '"both", "neither"'}):
+        [(old, new)] = change.items()
+        recipe.write_text(other.replace(old, new))
+        with pytest.raises(
+            InputError, match=r"was trained with another recipe: only \[predictor\] may change"
+        ) as caught:
+            train(recipe, out, resume=True)
+        assert len(str(caught.value).splitlines()) == 1
+    assert (out / RECIPE).read_text() == other
+
+
+def test_weights_of_another_space_are_one_line(tmp_path: Path, recipe: Path) -> None:
+    train(recipe, tmp_path / "out")
+    checkpoint.save_weights(tmp_path / "out" / WEIGHTS, {"a": torch.zeros(1)}, {})
+    with pytest.raises(InputError, match="does not fit ofa_mbv3/tiny/v1"):
+        train(recipe, tmp_path / "out", resume=True)
+
+
+def test_a_file_is_no_folder_to_train_into(tmp_path: Path, recipe: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError, match="cannot write"):
+        train(recipe, tmp_path / "out")
+
+
+def test_a_label_without_a_name_is_one_line(tmp_path: Path, recipe: Path) -> None:
+    recipe.write_text(RECIPE_TEXT.replace(', "both"', ""))
+    with pytest.raises(InputError, match="stripes has 4 classes, labels in the recipe name 3: name each"):
+        train(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_teacher_s_progress_comes_to_its_end(tmp_path: Path, recipe: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "teacher":
+            told.append((done, total))
+
+    train(recipe, tmp_path / "out", progress=progress)
+    assert told == [(64, 128), (128, 128)]
+
+
 def test_a_teacher_left_behind_is_not_another_training_s(tmp_path: Path, recipe: Path) -> None:
     train(recipe, tmp_path / "whole")
     with pytest.raises(StoppedError):

@@ -18,8 +18,10 @@ def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "devices/local.toml").write_text('name = "local"\n')
     folder = tmp_path / "ofa_supernet/tiny"
     folder.mkdir(parents=True)
-    (folder / "weights.safetensors").write_bytes(b"weights")
-    hashes = {"weights.safetensors": hashlib.sha256(b"weights").hexdigest()}
+    names = ("recipe.toml", "weights.safetensors", "predictor.safetensors", "images.safetensors.xz")
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    hashes = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
     (folder / "hashes.json").write_text(json.dumps(hashes))
     return Workspace(tmp_path)
 

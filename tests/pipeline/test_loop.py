@@ -13,6 +13,7 @@ from small_workspace import SETTINGS, SUPERNET
 from hwnas.core.arch import Arch
 from hwnas.core.errors import InfeasibleError
 from hwnas.core.files import read_lines
+from hwnas.export.exporter import Agreement
 from hwnas.export.package import check_hashes, read_manifest
 from hwnas.workspace import Workspace
 
@@ -54,6 +55,8 @@ def test_a_model_that_missed_is_out_for_good(headroom: str, bench: Path, lab: La
     assert caught.value.exit_code == 1
     least, most = caught.value.reachable["latency_ms"]
     assert 0 < least < most
+    assert caught.value.nearest is not None
+    assert caught.value.nearest["latency_ms"]["p90"] == pytest.approx(1.01 * limit)
     first = list(lab.verified)
     assert 2 <= len(first) <= 3  # max_rounds is 3; a round may end before its verification
     assert len(set(first)) == len(first)
@@ -135,6 +138,40 @@ def test_a_device_that_changed_is_measured_anew(bench: Path, lab: Lab, monkeypat
         f"{name}.old1.jsonl" for name in ("samples", "networks", "finalists")
     }
     assert Workspace(bench).check().holds
+
+
+def test_a_changed_device_and_a_kill_before_its_networks(
+    bench: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old device's networks must not correct the new one's table."""
+    other = Lab(lab.space, cpu="slide rule")
+    other.install(monkeypatch)
+    with monkeypatch.context() as killed:
+        killed.setattr("hwnas.pipeline.latency.measure_networks", _die)
+        with pytest.raises(KeyboardInterrupt):
+            Workspace(bench).profile()
+    folder = bench / "luts/local" / SUPERNET
+    assert json.loads((folder / "table.json").read_text())["device"]["cpu"] == "slide rule"
+    assert not (folder / "latency_model.json").exists()
+    other.timed.clear()
+    assert Workspace(bench).specialize(f"{lab.between(0.2)}ms").verdict.holds
+    assert sum(":" in name for name in other.timed) >= 18
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_file_that_differs_from_the_supernet_is_not_handed_over(
+    bench: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = Agreement(greatest_difference=5.0, same_class=0.9, images=250)
+    monkeypatch.setattr("hwnas.export.exporter.OnnxExporter.compare", lambda *_: wrong)
+    code, _, err = hwnas("specialize", "--latency", f"{lab.between(0.2)}ms", "--workspace", str(bench))
+    assert code == 1
+    assert "differ on 10.0% of 250 images" in err
+    assert lab.verified == []
+    assert not (bench / "export").exists()
 
 
 def test_a_killed_rebuild_is_finished(bench: Path, lab: Lab) -> None:

@@ -59,6 +59,24 @@ def test_profiling_again_measures_nothing(bench: Path, lab: Lab) -> None:
     assert Workspace(bench).check().holds
 
 
+def test_a_block_that_does_not_run_is_named(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = SupernetFolder(fresh / "ofa_supernet" / SUPERNET).space
+    lab = Lab(space)
+    broken = next(iter(distinct_blocks(space)))
+    lab.broken.add(broken)
+    lab.install(monkeypatch)
+    code, out, _ = hwnas("profile", "--json", "--workspace", str(fresh))
+    assert code == 1
+    [device] = json.loads(out)["devices"]
+    assert device["failed"] == [broken]
+    assert device["rows"] == 459
+    assert device["report_card"] == []
+    code, out, err = hwnas("specialize", "--latency", "1s", "--workspace", str(fresh))
+    assert code == 3
+    assert broken in err
+    assert err.count("hwnas: error: ") == 1
+
+
 def test_the_networks_that_correct_the_table(bench: Path) -> None:
     space = SupernetFolder(bench / "ofa_supernet" / SUPERNET).space
     total = TableSum(space, LatencyTable.read(bench / "luts/local" / SUPERNET / "table.csv"))

@@ -90,7 +90,15 @@ def test_the_whole_workspace_is_whole(specialized: tuple[Path, dict[str, Any]]) 
     workspace, _ = specialized
     report = Workspace(workspace).check()
     assert report.holds, report
-    assert {item.kind for item in report.items} == {"settings", "device", "table", "supernet", "package"}
+    assert {item.kind for item in report.items} == {
+        "settings",
+        "device",
+        "table",
+        "journal",
+        "model",
+        "supernet",
+        "package",
+    }
     assert list(workspace.rglob("*.tmp")) == []
 
 
