@@ -38,13 +38,15 @@ def command(devices: tuple[str, ...], workspace_path: Path, as_json: bool) -> in
 def _text(profile: dict[str, Any]) -> str:
     lines = [
         f"{profile['device']}: {profile['rows']} rows in {', '.join(profile['tables'])} "
-        f"({profile['seconds']:.0f} s, {profile['device_seconds']:.0f} s of them on the device)"
+        f"({profile['seconds']:.0f} s now; {profile['device_seconds']:.0f} s on the device in all)"
     ]
     lines += [f"  failed: {name}" for name in profile["failed"]]
     if profile["report_card"]:
-        lines.append(f"  {'model':<16}{'spearman':>10}{'within 5%':>11}{'within 10%':>12}{'mape':>8}")
+        lines.append(
+            f"  {'model':<19}{'spearman':>10}{'within 5%':>11}{'within 10%':>12}{'mape':>8}{'noise floor':>13}"
+        )
     for row in profile["report_card"]:
-        cells = [row["spearman"], row["within_5"], row["within_10"], row["mape"]]
+        cells = [row["spearman"], row["within_5"], row["within_10"], row["mape"], row["noise_floor"]]
         shown = ["-" if cell is None else f"{cell:.3f}" for cell in cells]
-        lines.append(f"  {row['model']:<16}{shown[0]:>10}{shown[1]:>11}{shown[2]:>12}{shown[3]:>8}")
+        lines.append(f"  {row['model']:<19}{shown[0]:>10}{shown[1]:>11}{shown[2]:>12}{shown[3]:>8}{shown[4]:>13}")
     return "\n".join(lines)

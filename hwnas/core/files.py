@@ -65,6 +65,15 @@ def alive(process: int) -> bool:
     return True
 
 
+def refuse_no_folder(folder: Path) -> None:
+    """Raise InputError where `folder` is none and cannot be made, before anything long is begun for it."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"cannot write {folder}: {there} is no folder; remove it")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"cannot write {folder}: Permission denied; make {there} writable")
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

@@ -29,10 +29,10 @@ def parse_count(text: str) -> float:
 
 
 def _parse(text: str, units: dict[str, float], what: str, example: str) -> float:
-    match = _QUANTITY.fullmatch(text)
+    match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if match is None or match[2] not in units:
         raise InputError(f"{text!r} is not {what}: write it like {example}")
     value = float(match[1]) * units[match[2]]
     if not (math.isfinite(value) and value > 0):
-        raise InputError(f"{text!r} is not {what}: it must be above zero")
+        raise InputError(f"{text!r} is not {what}: it must be above zero and finite")
     return value

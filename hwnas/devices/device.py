@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hwnas.core.errors import DeviceError
+from hwnas.core.errors import DeviceError, HwnasError, InputError
 from hwnas.core.metrics import Measurement
 from hwnas.core.protocols import DeviceModel
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
@@ -40,11 +40,22 @@ class _Channel:
         self.close()
         self._transport = self._connect()
         try:
-            self.ask({"do": "configure", "cores": self._profile.cores})
+            self._configure()
             self.facts = self.ask({"do": "probe"})[0]["facts"]
-        except DeviceError:
+        except HwnasError:
             self.close()
             raise
+
+    def _configure(self) -> None:
+        cores = self._profile.cores
+        try:
+            self.ask({"do": "configure", "cores": cores})
+        except RunnerDiedError:
+            raise
+        except DeviceError as error:
+            raise InputError(
+                f"{self._profile.name} cannot be pinned to cores = {cores} ({error}): correct its device file"
+            ) from error
 
     def ask(self, header: dict[str, Any], body: bytes = b"", timeout_s: float = 60.0) -> tuple[dict[str, Any], bytes]:
         """A request whose error answer becomes a `DeviceError`."""

@@ -34,6 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("name an image, or ask for --benchmark")
     if options.samples < 1:
         parser.error("--samples wants at least 1")
+    if options.threads < 1:
+        parser.error("--threads wants at least 1")
+    if not MODEL.is_file():
+        parser.error(f"{MODEL} is missing: keep run.py beside its model")
     session = open_session(options.threads)
     metadata = session.get_modelmeta().custom_metadata_map
     preprocessing = json.loads(metadata["preprocessing"])
@@ -41,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path in options.image:
         try:
             images = read_images(path, preprocessing["channels"])
-        except (OSError, ValueError) as error:
+        except (EOFError, OSError, ValueError) as error:
             print(f"{path}: {error}", file=sys.stderr)
             return 2
         for logits in run(session, preprocess(images, preprocessing)):
@@ -62,7 +66,10 @@ def open_session(threads: int) -> Any:
 def read_images(path: Path, channels: int) -> Any:
     """An image file as N x H x W x C bytes."""
     if path.suffix == ".npy":
-        images = np.load(path, allow_pickle=False)
+        try:
+            images = np.lib.format.read_array(path.open("rb"), allow_pickle=False)
+        except ValueError as error:
+            raise ValueError("no .npy file of pixels") from error
     else:
         try:
             from PIL import Image

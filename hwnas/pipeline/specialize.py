@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.errors import DeviceError, InfeasibleError
+from hwnas.core.files import refuse_no_folder
 from hwnas.core.progress import Progress, silent
 from hwnas.devices.device import open_device
 from hwnas.devices.facts import identity
@@ -108,6 +109,7 @@ def specialize(
     folder = workspace.table_folder(device, settings.supernet)
     predictor = AccuracyPredictor.load(supernet.space, supernet.predictor_path)
     supernet.refuse_damaged()
+    refuse_no_folder(workspace.export_folder)
     with clock.time("profile"):
         model, facts = _latency_model(profile, supernet, folder, settings.measure.subnets, latency_ms, progress)
     verdicts = Verdicts(folder, identity(facts))
@@ -194,6 +196,8 @@ class _Loop:
                     break
         self.progress("round", self.settings.max_rounds, self.settings.max_rounds)
         if not held:
+            held = self._held_before(model, binding, number)
+        if not held:
             least, most = model.reachable("p90")
             raise InfeasibleError(
                 f"no model was verified within {self.limit_ms:g} ms in {number} rounds; "
@@ -206,12 +210,32 @@ class _Loop:
             exported = self.finalists.tested(best.exported, self.progress)
         return replace(best, exported=exported, faster=self._faster(model, best.candidate, seed))
 
-    def _nearest(self) -> dict[str, Any] | None:
-        """The fastest model that was ever verified here, though it missed."""
-        known = self.verdicts.of_space(self.predictor.encoder.space.id)
+    def _held_before(self, model: CorrectedTable, binding: bool, number: int) -> list[SpecializeReport]:
+        """The last resort: models that were verified within this limit in earlier runs, the best of them verified anew.
+
+        They are far below the limit, or a round would have found them; better that than nothing.
+        """
+        known = [arch for arch in self.verdicts.held(self.limit_ms) if arch.space_id == model.space.id]
+        known = sorted(set(known) - self.done_with, key=lambda arch: arch.genes)
         if not known:
+            return []
+        batch = ArchBatch.of(known)
+        scores, latency = self.predictor.evaluate(batch), model.estimate(batch)
+        candidates = [
+            Candidate(arch, float(scores[row]), float(latency.median[row]), float(latency.p90[row]))
+            for row, arch in enumerate(known)
+        ]
+        best = sorted(candidates, key=lambda candidate: -candidate.predicted_accuracy)[: self.settings.finalists]
+        report = self._verified(model, best, binding, number)[1]
+        return [report] if report is not None else []
+
+    def _nearest(self) -> dict[str, Any] | None:
+        """The model whose verdict missed this limit by least."""
+        known = self.verdicts.of_space(self.predictor.encoder.space.id)
+        missed = [verdict for verdict in known if verdict.p90_ms > self.limit_ms]
+        if not missed:
             return None
-        fastest = min(known, key=lambda verdict: verdict.p90_ms)
+        fastest = min(missed, key=lambda verdict: verdict.p90_ms)
         latency = {"median": fastest.median_ms, "p90": fastest.p90_ms}
         return {"arch": fastest.arch.to_json(), "latency_ms": latency}
 
@@ -257,6 +281,12 @@ class _Loop:
             # Better a model that wastes some of the limit than none; the rounds that follow may find one that does not.
             fitting = [c for c, m in zip(found, timed, strict=True) if m.p90 <= band.top_ms]
         self.done_with |= {c.arch for c in found} - {c.arch for c in fitting}
+        return self._verified(model, fitting, binding, number)
+
+    def _verified(
+        self, model: CorrectedTable, fitting: list[Candidate], binding: bool, number: int
+    ) -> tuple[CorrectedTable, SpecializeReport | None]:
+        """The verdict on the most accurate of the finalists; the model learns from it. No report where it missed."""
         if not fitting:
             return model, None
         with self.clock.time("accuracy"):

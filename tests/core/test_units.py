@@ -64,3 +64,8 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
             assert parse(text) > 0
         except InputError as error:
             assert len(str(error).splitlines()) == 1
+
+
+def test_a_number_is_no_latency():
+    with pytest.raises(InputError, match="write it like 2ms"):
+        parse_latency_ms(2.0)

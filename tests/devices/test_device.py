@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny_models import alive, matmul, mismatched
 
-from hwnas.core.errors import DeviceError
+from hwnas.core.errors import DeviceError, InputError
 from hwnas.core.protocols import DeviceModel
 from hwnas.devices import runner
 from hwnas.devices.device import ModelsFailedError, open_device
@@ -124,8 +124,11 @@ def test_pins_to_cores():
 
 
 def test_a_core_that_is_not_there():
-    with pytest.raises(DeviceError), open_device(LOCAL.model_copy(update={"cores": [4095]})):
-        pass
+    with (
+        pytest.raises(InputError, match=r"here cannot be pinned to cores = \[4096\].*correct its device file"),
+        open_device(DeviceProfile(name="here", cores=[4096])),
+    ):
+        pytest.fail("opened")
 
 
 @pytest.mark.parametrize(

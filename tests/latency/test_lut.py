@@ -136,6 +136,16 @@ def test_one_verdict_corrects_most_of_a_miss(fitted):
     assert abs(after / actual - 1) < 0.5 * abs(before / actual - 1)
 
 
+def test_a_machine_that_became_five_times_slower(fitted):
+    """Measurements far beyond the limit, of networks that were expected at it, still correct the model."""
+    pool = sample(SPACE, 800, np.random.default_rng(4))
+    limit = float(np.median(1.08 * truth(pool)))
+    near = pool.take(np.argsort(np.abs(fitted.estimate(pool).p90 - limit))[:4])
+    updated = fitted.update(near, measure(near, scale=5.0, noise=0.0), limit_ms=limit)
+    ratio = updated.estimate(near).p90 / (1.08 * truth(near, 5.0))
+    assert np.all((ratio > 0.7) & (ratio < 1.4))
+
+
 def test_the_latest_verdicts_count_most(fitted):
     """A machine that was 10% slower yesterday and is not today."""
     chosen = TEST.take(np.arange(8))

@@ -109,6 +109,26 @@ def test_of_wasteful_models_the_most_accurate_is_handed_over(bench: Path, lab: L
     assert read_manifest(Path(result.package))["arch"] == result.candidate.arch.to_json()
 
 
+def test_what_held_before_is_better_than_nothing(bench: Path, lab: Lab) -> None:
+    """Nothing near the limit holds any more, but the fast model of an earlier run does."""
+    tight, loose = lab.between(0.1), lab.between(0.4)
+    first = Workspace(bench).specialize(f"{tight}ms").candidate.arch
+    lab.verdict = lambda true_ms: true_ms if true_ms <= tight else 2 * loose
+    settings(bench, headroom="0.15")
+    result = Workspace(bench).specialize(f"{loose}ms")
+    assert result.candidate.arch == first
+    assert result.verdict.holds
+    assert result.rounds == 3
+
+
+def test_an_export_folder_that_cannot_be_is_told_at_once(bench: Path, lab: Lab) -> None:
+    (bench / "export").write_text("")
+    code, _, err = hwnas("specialize", "--latency", f"{lab.between(0.2)}ms", "--workspace", str(bench))
+    assert code == 2
+    assert "is no folder" in err
+    assert lab.timed == lab.verified == []
+
+
 def test_one_limit_s_miss_may_hold_another(bench: Path, lab: Lab) -> None:
     tight, loose = lab.between(0.15), 10 * lab.reachable()[1]
     lab.verdict = lambda true_ms: 1.01 * tight
