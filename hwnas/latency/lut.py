@@ -111,8 +111,7 @@ class Points:
         """1 at the limit, falling to 0 away from it; 1 everywhere where there is no limit."""
         if limit_ms is None:
             return np.ones(len(self.median))
-        values = self.p90 if statistic == "p90" else self.median
-        return np.asarray(np.exp(-0.5 * ((values / limit_ms - 1) / NEAR) ** 2), dtype=np.float64)
+        return _bell(self.p90 if statistic == "p90" else self.median, limit_ms)
 
     def to_json(self) -> list[dict[str, Any]]:
         """One object a network."""
@@ -125,6 +124,11 @@ class Points:
         genes = np.array([point["genes"] for point in document], dtype=np.int16)
         median, p90 = (np.array([float(point[key]) for point in document]) for key in ("median", "p90"))
         return cls(genes, median, p90, np.array([bool(point["verdict"]) for point in document]))
+
+
+def _bell(values_ms: Floats, limit_ms: float) -> Floats:
+    """1 at the limit, falling to 0 away from it."""
+    return np.asarray(np.exp(-0.5 * ((values_ms / limit_ms - 1) / NEAR) ** 2), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,9 +265,8 @@ class CorrectedTable(_AdditiveLatency):
         if self.limit_ms is not None:
             # Near is also what was expected at the limit and took longer: a machine that became five times slower shows
             # nothing else.
-            expected = Points(points.genes, base, p90, points.verdict).nearness(self.limit_ms, self.statistic)
-            slower = (points.p90 if self.statistic == "p90" else points.median) > self.limit_ms
-            near = np.where(slower, np.maximum(near, expected), near)
+            expected, measured = (p90, points.p90) if self.statistic == "p90" else (base, points.median)
+            near = np.where(measured > self.limit_ms, np.maximum(near, _bell(expected, self.limit_ms)), near)
         median_scale = self._scale(points.median / base, near)
         p90_scale = self._scale(points.p90 / p90, near)
         return Coefficients(

@@ -14,13 +14,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hwnas.core.files import write_json
+from hwnas.core.files import sha256, write_json
 from hwnas.ofa_supernet.data import Split, unpack
 from hwnas.ofa_supernet.recipe import Recipe, read_recipe
 from hwnas.spaces.ofa_mbv3 import OfaMbv3
@@ -103,11 +102,11 @@ class SupernetFolder:
 
     def weights_sha256(self) -> str:
         """What an accuracy was measured on."""
-        return hashlib.sha256((self.path / WEIGHTS).read_bytes()).hexdigest()
+        return sha256(self.path / WEIGHTS)
 
     def write_hashes(self) -> None:
         """Seal the folder: the sha256 of every file that it consists of."""
         names = (RECIPE, WEIGHTS, CURVE, SUBNETS, PREDICTOR, IMAGES, CARD)
         present = [name for name in names if (self.path / name).exists()]
-        digests = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in present}
+        digests = {name: sha256(self.path / name) for name in present}
         write_json(self.path / HASHES, digests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,13 +82,16 @@ def search(
     with threadpool_limits(1):  # products of small matrices lose to the hand-over between threads
         trials = list(strategy.search(problem, np.random.default_rng(seed)))
     best = finalists([trial for trial in trials if trial.arch not in excluded], settings.finalists)
-    if not best:
+    return described(model, [trial.arch for trial in best], [trial.score for trial in best])
+
+
+def described(model: CorrectedTable, archs: Sequence[Arch], scores: Sequence[float]) -> list[Candidate]:
+    """Architectures with their predicted accuracies and latencies, in the same order."""
+    if not archs:
         return []
-    prediction = model.estimate(ArchBatch.of([trial.arch for trial in best]))
-    return [
-        Candidate(trial.arch, trial.score, float(prediction.median[i]), float(prediction.p90[i]))
-        for i, trial in enumerate(best)
-    ]
+    latency = model.estimate(ArchBatch.of(list(archs)))
+    rows = zip(archs, scores, latency.median, latency.p90, strict=True)
+    return [Candidate(arch, float(score), float(median), float(p90)) for arch, score, median, p90 in rows]
 
 
 def finalists(trials: list[Trial], count: int) -> list[Trial]:

@@ -25,7 +25,7 @@ from hwnas.evaluators.predictor import AccuracyPredictor
 from hwnas.export.package import write_package
 from hwnas.latency.lut import CorrectedTable
 from hwnas.ofa_supernet.folder import SupernetFolder
-from hwnas.pipeline.candidates import Band, search
+from hwnas.pipeline.candidates import Band, described, search
 from hwnas.pipeline.handover import Candidate, Exported, Finalists, package_info
 from hwnas.pipeline.latency import FINALISTS_JOURNAL, kept_model, measure_networks, profile_space, refuse_damaged
 from hwnas.pipeline.reach import refuse_hopeless
@@ -219,12 +219,7 @@ class _Loop:
         known = sorted(set(known) - self.done_with, key=lambda arch: arch.genes)
         if not known:
             return []
-        batch = ArchBatch.of(known)
-        scores, latency = self.predictor.evaluate(batch), model.estimate(batch)
-        candidates = [
-            Candidate(arch, float(scores[row]), float(latency.median[row]), float(latency.p90[row]))
-            for row, arch in enumerate(known)
-        ]
+        candidates = described(model, known, self.predictor.evaluate(ArchBatch.of(known)).tolist())
         best = sorted(candidates, key=lambda candidate: -candidate.predicted_accuracy)[: self.settings.finalists]
         report = self._verified(model, best, binding, number)[1]
         return [report] if report is not None else []

@@ -60,13 +60,15 @@ def measure_subnets(
     lines = [line for line in read_lines(journal) if {key: line.get(key) for key in asked} == asked]
     known = {tuple(line["genes"]): float(line["accuracy"]) for line in lines}
     missing = [arch for arch in batch if arch.genes not in known]
-    progress("subnets", len(batch) - len(missing), len(batch))
+    done = len(batch) - len(missing)
+    progress("subnets", done, len(batch))
     # As many subnets at a time as torch would use threads, where they are worth the processes.
     workers = min(torch.get_num_threads(), len(missing) // WORTH_A_PROCESS)
     for arch, top1 in judged(Judge(supernet, made.recipe, calibration, held_out), missing, workers):
         append_line(journal, {"genes": list(arch.genes), "accuracy": top1, **asked})
         known[arch.genes] = top1
-        progress("subnets", sum(arch.genes in known for arch in batch), len(batch))
+        done += 1
+        progress("subnets", done, len(batch))
     return batch, np.array([known[arch.genes] for arch in batch])
 
 

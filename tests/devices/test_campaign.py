@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import gone_within
+from processes import gone_within
 
 from hwnas.core.errors import InputError
 from hwnas.core.files import read_lines

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import alive, matmul, mismatched
+from processes import alive
+from tiny_models import matmul, mismatched
 
 from hwnas.core.errors import DeviceError, InputError
 from hwnas.core.protocols import DeviceModel

@@ -1,7 +1,4 @@
-"""Tiny ONNX models, and processes looked at from outside."""
-
-import time
-from pathlib import Path
+"""Tiny ONNX models."""
 
 import onnx
 from onnx import TensorProto, helper
@@ -27,18 +24,3 @@ def model(nodes: list, inputs: list, outputs: list) -> bytes:
     built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(built)
     return built.SerializeToString()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def gone_within(pid: int, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while alive(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    return not alive(pid)

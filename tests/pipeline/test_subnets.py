@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from processes import gone_within
 from tiny_space import TINY, scrambled
 
 from hwnas.core.genetics import sample, unique
@@ -57,16 +57,4 @@ def test_a_killed_parent_leaves_no_worker(tmp_path) -> None:
         worker = int(parent.stdout.readline())
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
-        for _ in range(200):
-            if not _runs(worker):
-                return
-            time.sleep(0.05)
-    pytest.fail("the worker outlives its parent")
-
-
-def _runs(process: int) -> bool:
-    try:
-        with open(f"/proc/{process}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+        assert gone_within(worker, 10)
