@@ -25,6 +25,10 @@ class Stage(_Table):
     alone. `resolution_bias` b draws a step's resolution R with a probability proportional to R^-b: 0 is uniform; 2
     spends equal compute on each as long as the recipe's `pixels_per_step` does not cut the batch. Where it does, a step
     costs much the same at every resolution that is cut, and 0 spends equal compute on those.
+
+    `extremes` is the share of draws that take the largest or the smallest of the stage's subnets, half of them each:
+    the sandwich rule (Yu et al., BigNAS, ECCV 2020, section 3.1) at the price of one subnet a step. Independent draws
+    of some forty genes hardly ever come near either, and the largest would end below the middle.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Stage(_Table):
     depths: list[int] | None = None
     resolutions: list[int] | None = None
     resolution_bias: float = 0.0
+    extremes: float = Field(default=0.0, ge=0, le=1)
     distill: float = Field(default=0.0, ge=0)
     sort_channels: bool = False
 

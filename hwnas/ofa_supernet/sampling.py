@@ -23,13 +23,21 @@ class StageSampler:
             else:
                 values = elastic[choice.name.rsplit(".", 1)[1]] or [choice.options[-1]]
             self._allowed.append(np.array(sorted(choice.options.index(value) for value in values)))
+        self._extremes = stage.extremes
         sizes = np.array(space.choices[0].options, dtype=np.float64)[self._allowed[0]]
         weights = sizes**-stage.resolution_bias
         self._resolution_weights = weights / weights.sum()
 
     def draw(self, rng: np.random.Generator, resolution: int) -> Arch:
-        """One architecture at a resolution (an option index), every other gene uniform over the stage's options."""
-        genes = [resolution, *(int(rng.choice(allowed)) for allowed in self._allowed[1:])]
+        """One architecture at a resolution (an option index).
+
+        Every other gene is uniform over the stage's options, save in the share of extremes.
+        """
+        if self._extremes and rng.random() < self._extremes:
+            end = -1 if rng.random() < 0.5 else 0
+            genes = [resolution, *(int(allowed[end]) for allowed in self._allowed[1:])]
+        else:
+            genes = [resolution, *(int(rng.choice(allowed)) for allowed in self._allowed[1:])]
         canonical = self.space.canonical(np.array([genes], dtype=np.int16))[0]
         return Arch(self.space.id, tuple(int(gene) for gene in canonical))
 

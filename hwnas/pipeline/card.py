@@ -10,6 +10,7 @@ from hwnas.core.additive import compile_additive
 from hwnas.core.count import macs, params
 from hwnas.core.metrics import Floats
 from hwnas.evaluators.predictor import AccuracyPredictor
+from hwnas.ofa_supernet.data import PREDICTOR_IMAGES
 from hwnas.ofa_supernet.folder import CURVE, SupernetFolder
 
 
@@ -21,7 +22,7 @@ def supernet_card(folder: SupernetFolder, accuracies: Floats, predictor: Accurac
     with (folder.path / CURVE).open(newline="") as file:
         rows = list(csv.DictReader(file))
     hours = sum(float(row["seconds"]) for row in rows) / 3600
-    images = recipe.predictor.images
+    images = min(recipe.predictor.images, PREDICTOR_IMAGES)
     report = predictor.report
     low, middle, high = np.percentile(accuracies, (0, 50, 100))
     lines = [
@@ -35,7 +36,7 @@ def supernet_card(folder: SupernetFolder, accuracies: Floats, predictor: Accurac
         f"| subnets | {least / 1e6:.2f} to {most / 1e6:.1f} M MACs, {ends[0]:,} to {ends[1]:,} parameters |",
         f"| training | {len(rows)} epochs in {len(recipe.stage)} stages of progressive shrinking, {hours:.1f} hours |",
         f"| accuracy of {len(accuracies)} sampled subnets | {low:.1%} to {high:.1%}, median {middle:.1%} "
-        f"({images:,} held-out training images) |",
+        f"(each on {images:,} of {PREDICTOR_IMAGES:,} held-out training images) |",
         f"| accuracy predictor | Kendall's tau {report.kendall_tau:.3f}, RMSE {100 * report.rmse:.2f} points "
         "(cross-validated) |",
         "| weights | float32; a subnet needs its batch normalisation recalibrated, which `hwnas specialize` does |",

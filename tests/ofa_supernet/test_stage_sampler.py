@@ -56,6 +56,19 @@ def test_resolutions_follow_their_bias(tiny_space: OfaMbv3, bias: float) -> None
     assert abs(np.mean(drawn == 0) - weights[0] / weights.sum()) < 0.03
 
 
+def test_extremes_have_their_share(tiny_space: OfaMbv3) -> None:
+    options = {"kernels": [3, 5, 7], "expansions": [2, 3], "depths": [1, 2]}
+    stage = Stage(name="s", epochs=1, learning_rate=0.1, extremes=0.5, **options)
+    sampler, rng = StageSampler(tiny_space, stage), np.random.default_rng(0)
+    drawn = [sampler.draw(rng, 1).genes[1:] for _ in range(1000)]
+    genes = [
+        [1, *(choice.options.index(pick(options[choice.name.rsplit(".", 1)[1] + "s"])) for choice in choices)]
+        for pick, choices in ((min, tiny_space.choices[1:]), (max, tiny_space.choices[1:]))
+    ]
+    for arch in tiny_space.canonical(np.array(genes, dtype=np.int16)):
+        assert abs(drawn.count(tuple(arch[1:].tolist())) / 1000 - 0.25) < 0.05
+
+
 def test_equal_generators_equal_draws(tiny_space: OfaMbv3) -> None:
     sampler = StageSampler(tiny_space, Stage(name="s", epochs=1, learning_rate=0.1, kernels=[3, 5, 7]))
     first, again = (

@@ -6,16 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from processes import gone_within
 from tiny_space import TINY, scrambled
 
 from hwnas.core.genetics import sample, unique
 from hwnas.ofa_supernet.data import Split
-from hwnas.pipeline.subnets import Judge, judged
+from hwnas.pipeline.subnets import Asked, Judge, comparable, judged, rows
 from hwnas.spaces.ofa_mbv3 import OfaMbv3
 
 
@@ -26,14 +29,38 @@ def judge() -> Judge:
     labels = rng.integers(0, TINY.classes, 40, dtype=np.uint8)
     supernet = scrambled(OfaMbv3("ofa_mbv3/tiny/v1", TINY, TINY.classes, TINY.in_channels)).eval()
     by = SimpleNamespace(mean=[0.5] * TINY.in_channels, std=[0.5] * TINY.in_channels)
-    return Judge(supernet, by, images[:16], Split(images, labels))
+    return Judge(supernet, by, images[:16], Split(images, labels), 30)
 
 
 def test_two_processes_find_what_one_finds(judge: Judge) -> None:
-    archs = list(unique(sample(judge.supernet.space, 8, np.random.default_rng(1))))
-    alone = dict(judged(judge, archs, 1))
-    assert list(alone) == archs
-    assert dict(judged(judge, archs, 2)) == pytest.approx(alone, abs=1 / 40)  # one image may lie on the edge
+    archs = unique(sample(judge.supernet.space, 8, np.random.default_rng(1)))
+    asked = [Asked(arch, draw) for draw, arch in enumerate(archs)]
+    alone = dict(judged(judge, asked, 1))
+    assert list(alone) == asked
+    for one, hits in judged(judge, asked, 2):
+        assert np.sum(hits != alone[one]) <= 1  # one image may lie on the edge
+
+
+def test_a_subnet_sees_its_own_images(judge: Judge) -> None:
+    arch = judge.supernet.space.smallest
+    everything = np.zeros(40, dtype=np.bool_)
+    everything[rows(7, 40, 40)] = replace(judge, images=40).hits(Asked(arch, 7))
+    assert judge.hits(Asked(arch, 3)).tolist() == everything[rows(3, 30, 40)].tolist()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_easy_images_make_no_subnet_better(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    skill, ease = rng.uniform(-0.05, 0.05, 60), rng.random(400)
+    seen = np.array([rows(draw, 100, 400) for draw in range(60)])
+    found = comparable(seen, skill[:, None] + ease[seen])
+    assert np.ptp(found - skill) < 0.001 < np.ptp(ease[seen].mean(axis=1))
+
+
+def test_on_all_images_it_is_the_share_of_hits() -> None:
+    hits = np.random.default_rng(0).random((9, 50)) < 0.8
+    seen = np.array([rows(draw, 50, 50) for draw in range(9)])
+    assert comparable(seen, hits) == pytest.approx(hits.mean(axis=1))
 
 
 ORPHANS = """
