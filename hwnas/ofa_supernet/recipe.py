@@ -48,9 +48,13 @@ class Stage(_Table):
 
 
 class PredictorRecipe(_Table):
-    """How the accuracy predictor's data is made: sampled subnets, images to recalibrate and to measure each on."""
+    """How the accuracy predictor's data is made: how many subnets, and images to recalibrate and to measure each on.
+
+    `searched` is the share of the subnets that searches propose; the others are random.
+    """
 
     subnets: int = Field(default=200, ge=20)
+    searched: float = Field(default=0.5, ge=0, lt=1)
     images: int = Field(default=1000, ge=1)
     calibration_images: int = Field(default=256, ge=1)
 

@@ -11,9 +11,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,11 +25,13 @@ from hwnas.core.files import append_line, read_lines
 from hwnas.core.genetics import sample, unique
 from hwnas.core.metrics import Floats
 from hwnas.core.progress import Progress
+from hwnas.evaluators.predictor import LEAST_SAMPLES, AccuracyPredictor
 from hwnas.ofa_supernet import folder as names
 from hwnas.ofa_supernet.data import Bytes, Split
 from hwnas.ofa_supernet.evaluate import Normalisation
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.ofa_supernet.network import OfaSupernet
+from hwnas.pipeline.proposals import proposed
 from hwnas.pipeline.scoring import exported_hits
 
 WORTH_A_PROCESS = 20
@@ -37,6 +40,9 @@ WORTH_A_PROCESS = 20
 
 SWEEPS = 10
 """Of the alternation in `comparable`; with 400 subnets on 1,500 of 6,000 images each, three are within 1e-6 of many."""
+
+ROUNDS = 2
+"""Of searching with what is known and measuring what was found; the second knows where the first was too hopeful."""
 
 Hits = NDArray[np.bool_]
 
@@ -73,33 +79,65 @@ def rows(draw: int, images: int, available: int) -> NDArray[np.int64]:
 def measure_subnets(
     made: SupernetFolder, supernet: OfaSupernet, splits: dict[str, Split], progress: Progress
 ) -> tuple[ArchBatch, Floats]:
-    """Sample subnets and measure each on held-out training images, through a journal; N architectures, N accuracies."""
-    wanted = made.recipe.predictor
+    """Measure random subnets, then such as searches find, through a journal; N architectures, N accuracies.
+
+    A predictor is fitted on what is measured and searched with, `ROUNDS` times; each time what it finds is measured.
+    """
+    recipe = made.recipe
+    wanted = recipe.predictor
     held_out = splits["predictor"]
     images = min(wanted.images, len(held_out))
     calibration = splits["calibration"].images[: wanted.calibration_images]
-    batch = _sampled(made, wanted.subnets)
-    journal = made.path / names.SUBNETS
-    setting = {"images": images, "calibration": len(calibration), "weights": made.weights_sha256()}
-    known = {
-        Asked(Arch(made.space.id, tuple(line["genes"])), line["draw"]): _unpacked(line["hits"], images)
-        for line in read_lines(journal)
-        if {key: line.get(key) for key in setting} == setting
-    }
-    asked = [Asked(arch, draw) for draw, arch in enumerate(batch)]
-    missing = [one for one in asked if one not in known]
-    done = len(asked) - len(missing)
-    progress("subnets", done, len(asked))
-    # As many subnets at a time as torch would use threads, where they are worth the processes.
-    workers = min(torch.get_num_threads(), len(missing) // WORTH_A_PROCESS)
-    for one, hits in judged(Judge(supernet, made.recipe, calibration, held_out, images), missing, workers):
-        line = {"genes": list(one.arch.genes), "accuracy": float(hits.mean()), "draw": one.draw}
-        append_line(journal, line | {"hits": np.packbits(hits).tobytes().hex()} | setting)
-        known[one] = hits
-        done += 1
-        progress("subnets", done, len(asked))
-    seen = np.array([rows(one.draw, images, len(held_out)) for one in asked])
-    return batch, comparable(seen, np.array([known[one] for one in asked]))
+    judge = Judge(supernet, recipe, calibration, held_out, images)
+    journal = _Journal(made, judge, partial(progress, "subnets"), wanted.subnets)
+    searched = min(round(wanted.searched * wanted.subnets), wanted.subnets - LEAST_SAMPLES)
+    batch = _sampled(made, wanted.subnets - searched)
+    accuracies = journal.measure(batch)
+    for number in range(1, ROUNDS + 1):
+        count = searched * number // ROUNDS - searched * (number - 1) // ROUNDS
+        if count:
+            predictor = AccuracyPredictor.fit(made.space, batch, accuracies, recipe.seed)
+            new = proposed(made.space, predictor, batch, count, np.random.default_rng([recipe.seed, number]))
+            batch = ArchBatch(made.space.id, np.concatenate([batch.genes, new.genes]))
+            accuracies = journal.measure(batch)
+    return batch, accuracies
+
+
+class _Journal:
+    """What is measured already, and the measuring of what is not."""
+
+    def __init__(self, made: SupernetFolder, judge: Judge, progress: Callable[[int, int], None], total: int) -> None:
+        self._path = made.path / names.SUBNETS
+        self._judge = judge
+        self._progress = progress
+        self._total = total
+        self._setting = {
+            "images": judge.images,
+            "calibration": len(judge.calibration),
+            "weights": made.weights_sha256(),
+        }
+        self._known = {
+            Asked(Arch(made.space.id, tuple(line["genes"])), line["draw"]): _unpacked(line["hits"], judge.images)
+            for line in read_lines(self._path)
+            if {key: line.get(key) for key in self._setting} == self._setting
+        }
+
+    def measure(self, batch: ArchBatch) -> Floats:
+        """Accuracies of N architectures; the n-th sees the n-th draw of images."""
+        asked = [Asked(arch, draw) for draw, arch in enumerate(batch)]
+        missing = [one for one in asked if one not in self._known]
+        done = len(asked) - len(missing)
+        self._progress(done, self._total)
+        # As many subnets at a time as torch would use threads, where they are worth the processes.
+        workers = min(torch.get_num_threads(), len(missing) // WORTH_A_PROCESS)
+        for one, hits in judged(self._judge, missing, workers):
+            line = {"genes": list(one.arch.genes), "accuracy": float(hits.mean()), "draw": one.draw}
+            append_line(self._path, line | {"hits": np.packbits(hits).tobytes().hex()} | self._setting)
+            self._known[one] = hits
+            done += 1
+            self._progress(done, self._total)
+        seen = np.array([rows(one.draw, self._judge.images, len(self._judge.held_out)) for one in asked])
+        return comparable(seen, np.array([self._known[one] for one in asked]))
 
 
 def _sampled(made: SupernetFolder, count: int) -> ArchBatch:
