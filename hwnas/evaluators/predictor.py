@@ -87,9 +87,9 @@ class AccuracyPredictor:
         with _one_thread():
             kernel = _fit_kernel(features, targets, fold)
             networks = _fit_networks(features, targets, fold, seed)
-        rows = np.arange(len(batch))
-        unseen = _kernel_answers(kernel, features)[rows, fold], _network_answers(networks, features)[rows, fold]
-        share = _share(unseen[0], unseen[1], targets)
+            rows = np.arange(len(batch))
+            unseen = _kernel_answers(kernel, features)[rows, fold], _network_answers(networks, features)[rows, fold]
+            share = _share(unseen[0], unseen[1], targets)
         blend = share * unseen[0] + (1 - share) * unseen[1]
         scalars = {"scale": np.array([mean, std, share], dtype=np.float32)}
         report = FitReport(

@@ -44,10 +44,24 @@ def accuracy(
     Raises:
         InputError: the file is no model, there are no images, or images and labels differ in number.
     """
+    hits = right(model, images, labels, preprocessing, batch=batch, threads=threads, progress=progress)
+    return Accuracy(float(np.mean(hits)), len(images))
+
+
+def right(
+    model: Path | bytes,
+    images: Images,
+    labels: NDArray[np.integer[Any]],
+    preprocessing: Preprocessing,
+    *,
+    batch: int = BATCH,
+    threads: int = 0,
+    progress: Progress = silent,
+) -> NDArray[np.bool_]:
+    """Which images an ONNX file classifies rightly; arguments and errors as of `accuracy`."""
     if len(images) != len(labels) or not len(images):
         raise InputError(f"{len(images)} images and {len(labels)} labels: give one label an image, and at least one")
-    classes = predict(model, images, preprocessing, batch=batch, threads=threads, progress=progress)
-    return Accuracy(float(np.mean(classes == labels)), len(images))
+    return np.asarray(predict(model, images, preprocessing, batch=batch, threads=threads, progress=progress) == labels)
 
 
 def predict(

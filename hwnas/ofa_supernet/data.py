@@ -31,10 +31,10 @@ from hwnas.core.files import write_atomic
 Bytes = NDArray[np.uint8]
 
 SPLIT_SEED = 20200523
-"""Any constant will do, as long as it never changes: stored accuracies depend on it."""
+"""Any constant will do, as long as it never changes, nor the sizes below: what is stored depends on them."""
 PREDICTOR_IMAGES = 6000
-"""Subnets are compared on these, and a search finds what merely suits them: with 2,000 the best of 6,000 candidates
-were predicted 0.6 points above what they reached on test images."""
+"""Subnets are compared on these, and a search over thousands finds what merely suits them: the more there are, the
+less of that. Each subnet sees some of them, so that more cost nothing but training images."""
 CHOICE_IMAGES = 3000
 """The standard error of an accuracy near 90% is 0.5 points: few finalists are compared, on the same images."""
 CALIBRATION_IMAGES = 2000

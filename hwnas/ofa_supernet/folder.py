@@ -5,7 +5,7 @@
 | recipe.toml | how it was trained: space, data set, stages, seed |
 | weights.safetensors | the shared weights |
 | curve.csv | one row an epoch |
-| subnets.jsonl | measured accuracies of sampled subnets, what the predictor was fitted on |
+| subnets.jsonl | hits of random and of searched subnets, from which the predictor is fitted |
 | predictor.safetensors | the accuracy predictor |
 | images.safetensors.xz | test, calibration and choice images |
 | README.md | the card |

@@ -26,9 +26,9 @@ class Stage(_Table):
     spends equal compute on each as long as the recipe's `pixels_per_step` does not cut the batch. Where it does, a step
     costs much the same at every resolution that is cut, and 0 spends equal compute on those.
 
-    `extremes` is the share of draws that take the largest or the smallest of the stage's subnets, half of them each:
-    the sandwich rule (Yu et al., BigNAS, ECCV 2020, section 3.1) at the price of one subnet a step. Independent draws
-    of some forty genes hardly ever come near either, and the largest would end below the middle.
+    `extremes` is the share of draws that take the stage's largest or smallest subnet at the step's resolution, half of
+    them each: the sandwich rule (Yu et al., BigNAS, ECCV 2020, section 3.1) at the price of one subnet a step.
+    Independent draws of some forty genes hardly ever come near either, and the largest would end below the middle.
     """
 
     name: str
@@ -50,13 +50,18 @@ class Stage(_Table):
 class PredictorRecipe(_Table):
     """How the accuracy predictor's data is made: how many subnets, and images to recalibrate and to measure each on.
 
-    `searched` is the share of the subnets that searches propose; the others are random.
+    `searched` is the share of the subnets that searches propose; the others, 20 at least, are random.
     """
 
     subnets: int = Field(default=200, ge=20)
     searched: float = Field(default=0.5, ge=0, lt=1)
     images: int = Field(default=1000, ge=1)
     calibration_images: int = Field(default=256, ge=1)
+
+    @property
+    def proposed(self) -> int:
+        """How many of the subnets searches propose."""
+        return min(round(self.searched * self.subnets), self.subnets - 20)
 
 
 class Recipe(_Table):

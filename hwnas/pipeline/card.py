@@ -35,9 +35,9 @@ def supernet_card(folder: SupernetFolder, accuracies: Floats, predictor: Accurac
         f"| classes | {', '.join(recipe.labels)} |",
         f"| subnets | {least / 1e6:.2f} to {most / 1e6:.1f} M MACs, {ends[0]:,} to {ends[1]:,} parameters |",
         f"| training | {len(rows)} epochs in {len(recipe.stage)} stages of progressive shrinking, {hours:.1f} hours |",
-        f"| accuracy of {len(accuracies)} subnets, {recipe.predictor.searched:.0%} of them found by searches | "
+        f"| accuracy of {len(accuracies)} subnets, {recipe.predictor.proposed} of them found by searches | "
         f"{low:.1%} to {high:.1%}, median {middle:.1%} "
-        f"(each on {images:,} of {PREDICTOR_IMAGES:,} held-out training images) |",
+        f"(each on {images:,} of {PREDICTOR_IMAGES:,} held-out training images, adjusted for how easy they are) |",
         f"| accuracy predictor | Kendall's tau {report.kendall_tau:.3f}, RMSE {100 * report.rmse:.2f} points "
         "(cross-validated) |",
         "| weights | float32; a subnet needs its batch normalisation recalibrated, which `hwnas specialize` does |",

@@ -50,18 +50,23 @@ class _Macs:
 def proposed(
     space: SearchSpace, evaluator: Evaluator, known: ArchBatch, count: int, rng: np.random.Generator
 ) -> ArchBatch:
-    """`count` architectures that are not in `known`, from searches in bands of MACs; random ones where too few come."""
+    """`count` architectures that are not in `known`, from searches in bands of MACs.
+
+    Random ones fill up where the searches find too few; fewer come where the space has no more.
+    """
     cost = _Macs(space)
-    pool = sample(space, CANDIDATES, rng)
+    pool = sample(space, CANDIDATES + count, rng)
     bands = min(BANDS, count)
     least, most = np.percentile(cost.estimate(pool).median, (2, 98))
+    measured = set(known)
     found = [np.zeros((0, len(space.choices)), dtype=np.int16)]
     with threadpool_limits(1):  # products of small matrices lose to the hand-over between threads
         for limit in np.geomspace(least, most, bands):
             constraint = Constraint(cost, float(limit), float((1 - WIDTH) * limit))
             trials = list(ConstrainedEvolution().search(Problem(space, evaluator, (constraint,), CANDIDATES), rng))
-            best = sorted(trials, key=lambda trial: (-trial.score, trial.number))[:BEST]
+            new = [trial for trial in trials if trial.arch not in measured]
             share = -(-count // bands)  # rounded up
+            best = sorted(new, key=lambda trial: (-trial.score, trial.number))[: max(BEST, share)]
             for row in sorted({round(place) for place in np.linspace(0, len(best) - 1, share)} if best else ()):
                 found.append(np.array([best[row].arch.genes], dtype=np.int16))
     order = rng.permutation(len(found) - 1) + 1  # a cut to `count` takes from all bands

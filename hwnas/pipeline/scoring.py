@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hwnas.core.arch import Arch
 from hwnas.core.images import Preprocessing
 from hwnas.export.onnx import build
-from hwnas.export.verify import predict
+from hwnas.export.verify import right
 
 if TYPE_CHECKING:
     from hwnas.ofa_supernet.data import Bytes, Split
@@ -30,10 +30,7 @@ def exported_hits(
     network = recalibrated(supernet, arch, calibration, by)
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     preprocessing = Preprocessing(network.net.input_shape[1], tuple(by.mean), tuple(by.std))
-    hits: NDArray[np.bool_] = (
-        predict(build(network.net, weights), scored.images, preprocessing, threads=threads) == scored.labels
-    )
-    return hits
+    return right(build(network.net, weights), scored.images, scored.labels, preprocessing, threads=threads)
 
 
 def exported_top1(

@@ -25,7 +25,7 @@ from hwnas.core.files import append_line, read_lines
 from hwnas.core.genetics import sample, unique
 from hwnas.core.metrics import Floats
 from hwnas.core.progress import Progress
-from hwnas.evaluators.predictor import LEAST_SAMPLES, AccuracyPredictor
+from hwnas.evaluators.predictor import AccuracyPredictor
 from hwnas.ofa_supernet import folder as names
 from hwnas.ofa_supernet.data import Bytes, Split
 from hwnas.ofa_supernet.evaluate import Normalisation
@@ -66,9 +66,17 @@ class Judge:
     images: int
 
     def hits(self, asked: Asked) -> Hits:
-        """Which images the exported subnet classifies rightly, on one thread."""
+        """Which images the exported subnet classifies rightly.
+
+        On one thread, wherever it runs: the order of sums decides a rare image, and with it what is proposed next.
+        """
         split = self.held_out.take(rows(asked.draw, self.images, len(self.held_out)))
-        return exported_hits(self.supernet, asked.arch, self.calibration, split, self.by, threads=1)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return exported_hits(self.supernet, asked.arch, self.calibration, split, self.by, threads=1)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def rows(draw: int, images: int, available: int) -> NDArray[np.int64]:
@@ -90,7 +98,7 @@ def measure_subnets(
     calibration = splits["calibration"].images[: wanted.calibration_images]
     judge = Judge(supernet, recipe, calibration, held_out, images)
     journal = _Journal(made, judge, partial(progress, "subnets"), wanted.subnets)
-    searched = min(round(wanted.searched * wanted.subnets), wanted.subnets - LEAST_SAMPLES)
+    searched = wanted.proposed
     batch = _sampled(made, wanted.subnets - searched)
     accuracies = journal.measure(batch)
     for number in range(1, ROUNDS + 1):
@@ -113,6 +121,7 @@ class _Journal:
         self._total = total
         self._setting = {
             "images": judge.images,
+            "of": len(judge.held_out),
             "calibration": len(judge.calibration),
             "weights": made.weights_sha256(),
         }
@@ -154,14 +163,15 @@ def _unpacked(text: str, images: int) -> Hits:
 def comparable(seen: NDArray[np.int64], hits: Hits) -> Floats:
     """Accuracies as if each of N subnets had seen all images: both are N x M, `seen` numbers the images.
 
-    A hit is taken as the subnet's skill plus the image's ease, without interaction (a two-way layout; least squares by
-    alternation), and the average ease is added to every skill.
+    A hit is taken as the subnet's skill plus the image's ease, without interaction (a two-way layout, by alternation),
+    and the average ease is added to every skill. An ease is drawn towards the average as by one view more, so that
+    images that hardly anybody else saw still say something about a subnet.
     """
     views = np.bincount(seen.ravel())
     ease = np.zeros(len(views))
     for _ in range(SWEEPS):
         skill = (hits - ease[seen]).mean(axis=1)
-        ease = np.bincount(seen.ravel(), (hits - skill[:, None]).ravel()) / np.maximum(views, 1)
+        ease = np.bincount(seen.ravel(), (hits - skill[:, None]).ravel()) / (views + 1)
     return np.asarray(skill + ease[views > 0].mean())
 
 

@@ -28,7 +28,7 @@ def splits() -> dict[str, Split]:
     return {name: random_split(5 + i, i) for i, name in enumerate((*SHIPPED, "train", "predictor"))}
 
 
-@pytest.mark.parametrize("count", [60000, 7001])
+@pytest.mark.parametrize("count", [60000, 11001])
 def test_splits_are_disjoint_and_whole(count: int) -> None:
     rows = split_rows(count)
     parts = [rows[name] for name in ("train", "predictor", "choice")]
@@ -43,13 +43,13 @@ def test_splits_never_change() -> None:
     """Frozen: stored accuracies were measured on these images."""
     rows = split_rows(60000)
     sizes = {name: len(part) for name, part in rows.items()}
-    assert sizes == {"predictor": 2000, "choice": 3000, "train": 55000, "calibration": 2000}
+    assert sizes == {"predictor": 6000, "choice": 3000, "train": 51000, "calibration": 2000}
     digests = {name: hashlib.sha256(part.astype("<i8").tobytes()).hexdigest()[:12] for name, part in rows.items()}
     assert digests == {
-        "predictor": "8ae8488612d6",
-        "choice": "993fe9fd627a",
-        "train": "ad05be19b01a",
-        "calibration": "c2c382ad8b46",
+        "predictor": "c0f7fd8b76bb",
+        "choice": "7c19e164b5aa",
+        "train": "fffde5b8d7a8",
+        "calibration": "73260b7c8763",
     }
 
 
@@ -57,8 +57,8 @@ def test_splits_never_change() -> None:
 def test_fashion_mnist() -> None:
     splits = read_fashion_mnist(FASHION)
     assert {name: len(split) for name, split in splits.items()} == {
-        "train": 55000,
-        "predictor": 2000,
+        "train": 51000,
+        "predictor": 6000,
         "choice": 3000,
         "calibration": 2000,
         "test": 10000,
@@ -81,7 +81,7 @@ def write_idx(folder: Path, train: int, test: int) -> None:
 
 
 def test_idx_files_read_back(tmp_path: Path) -> None:
-    write_idx(tmp_path, train=5100, test=30)
+    write_idx(tmp_path, train=9100, test=30)
     splits = read_fashion_mnist(tmp_path)
     assert (len(splits["train"]), len(splits["calibration"]), len(splits["test"])) == (100, 100, 30)
     raw = gzip.decompress((tmp_path / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]

@@ -38,7 +38,7 @@ from hwnas.workspace import Workspace
 pytestmark = pytest.mark.slow
 
 KILLS = 30
-RECIPE = RECIPE_TEXT.replace("[[stage]]", "[predictor]\nsubnets = 24\nimages = 60\n\n[[stage]]", 1)
+RECIPE = RECIPE_TEXT.replace("[[stage]]", "[predictor]\nsubnets = 24\nimages = 30\n\n[[stage]]", 1)
 
 
 @pytest.fixture(autouse=True)
