@@ -16,13 +16,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hwnas.core.additive import compile_additive
-from hwnas.core.arch import ArchBatch
+from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.count import macs
 from hwnas.core.genetics import sample, unique
 from hwnas.core.metrics import MACS, Prediction
 from hwnas.core.problem import Constraint, Problem
 from hwnas.core.protocols import Evaluator, SearchSpace
+from hwnas.pipeline.candidates import finalists
 from hwnas.strategies.evolution import ConstrainedEvolution
+from hwnas.strategies.sampling import joined
 
 BANDS = 20
 """Limits on MACs, evenly over the logarithms of what random subnets have."""
@@ -59,16 +61,16 @@ def proposed(
     bands = min(BANDS, count)
     least, most = np.percentile(cost.estimate(pool).median, (2, 98))
     measured = set(known)
-    found = [np.zeros((0, len(space.choices)), dtype=np.int16)]
+    found: list[Arch] = []
     with threadpool_limits(1):  # products of small matrices lose to the hand-over between threads
         for limit in np.geomspace(least, most, bands):
             constraint = Constraint(cost, float(limit), float((1 - WIDTH) * limit))
             trials = list(ConstrainedEvolution().search(Problem(space, evaluator, (constraint,), CANDIDATES), rng))
             new = [trial for trial in trials if trial.arch not in measured]
             share = -(-count // bands)  # rounded up
-            best = sorted(new, key=lambda trial: (-trial.score, trial.number))[: max(BEST, share)]
-            for row in sorted({round(place) for place in np.linspace(0, len(best) - 1, share)} if best else ()):
-                found.append(np.array([best[row].arch.genes], dtype=np.int16))
-    order = rng.permutation(len(found) - 1) + 1  # a cut to `count` takes from all bands
-    everything = unique(ArchBatch(space.id, np.concatenate([known.genes, *(found[row] for row in order), pool.genes])))
+            best = finalists(new, max(BEST, share))
+            places = {round(place) for place in np.linspace(0, len(best) - 1, share)} if best else set()
+            found += [best[row].arch for row in sorted(places)]
+    order = rng.permutation(len(found))  # a cut to `count` takes from all bands
+    everything = unique(joined([known, *(ArchBatch.of([found[row]]) for row in order), pool]))
     return everything.take(np.arange(len(known), min(len(known) + count, len(everything))))

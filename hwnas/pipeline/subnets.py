@@ -33,6 +33,7 @@ from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.ofa_supernet.network import OfaSupernet
 from hwnas.pipeline.proposals import proposed
 from hwnas.pipeline.scoring import exported_hits
+from hwnas.strategies.sampling import joined
 
 WORTH_A_PROCESS = 20
 """Subnets that take about as long as a process that imports torch takes to start."""
@@ -98,15 +99,14 @@ def measure_subnets(
     calibration = splits["calibration"].images[: wanted.calibration_images]
     judge = Judge(supernet, recipe, calibration, held_out, images)
     journal = _Journal(made, judge, partial(progress, "subnets"), wanted.subnets)
-    searched = wanted.proposed
-    batch = _sampled(made, wanted.subnets - searched)
+    batch = _sampled(made, wanted.subnets - wanted.proposed)
     accuracies = journal.measure(batch)
     for number in range(1, ROUNDS + 1):
-        count = searched * number // ROUNDS - searched * (number - 1) // ROUNDS
+        count = wanted.proposed * number // ROUNDS - wanted.proposed * (number - 1) // ROUNDS
         if count:
             predictor = AccuracyPredictor.fit(made.space, batch, accuracies, recipe.seed)
             new = proposed(made.space, predictor, batch, count, np.random.default_rng([recipe.seed, number]))
-            batch = ArchBatch(made.space.id, np.concatenate([batch.genes, new.genes]))
+            batch = joined([batch, new])
             accuracies = journal.measure(batch)
     return batch, accuracies
 
@@ -153,7 +153,7 @@ def _sampled(made: SupernetFolder, count: int) -> ArchBatch:
     """The smallest, the largest, and distinct random ones."""
     ends = ArchBatch.of([made.space.smallest, made.space.largest])
     drawn = sample(made.space, 2 * count, np.random.default_rng(made.recipe.seed))
-    return unique(ArchBatch(made.space.id, np.concatenate([ends.genes, drawn.genes]))).take(np.arange(count))
+    return unique(joined([ends, drawn])).take(np.arange(count))
 
 
 def _unpacked(text: str, images: int) -> Hits:
