@@ -263,10 +263,10 @@ class CorrectedTable(_AdditiveLatency):
         tail, constant = fitting.robust(tails, points.p90 - base, points.p90, importance)
         p90 = base + tail * base + constant
         if self.limit_ms is not None:
-            # Near is also what was expected at the limit and took longer: a machine that became five times slower shows
-            # nothing else.
-            expected, measured = (p90, points.p90) if self.statistic == "p90" else (base, points.median)
-            near = np.where(measured > self.limit_ms, np.maximum(near, _bell(expected, self.limit_ms)), near)
+            # Near is also what was expected at the limit and took longer, or less: of a machine that changed its speed
+            # since it was profiled nothing else is seen.
+            expected = p90 if self.statistic == "p90" else base
+            near = np.maximum(near, _bell(expected, self.limit_ms))
         median_scale = self._scale(points.median / base, near)
         p90_scale = self._scale(points.p90 / p90, near)
         return Coefficients(

@@ -40,13 +40,15 @@ class Lab:
         self.verified: list[Arch] = []
         self.timed: list[str] = []
         self.broken: set[str] = set()
+        self.speed = 1.0
+        """How much faster than at first the device runs now."""
         self.verdict: Callable[[float], float] = lambda true_ms: true_ms
         self._blocks = {key: block_ms(net) for key, net in distinct_blocks(space).items()}
         self._cost = compile_additive(space, block_ms, CALL_MS)
 
     def true_ms(self, arch: Arch) -> float:
         """What a network takes."""
-        return float(self._cost(ArchBatch.of([arch]))[0])
+        return float(self._cost(ArchBatch.of([arch]))[0]) / self.speed
 
     def reachable(self) -> tuple[float, float]:
         """The least and the greatest time of a network."""

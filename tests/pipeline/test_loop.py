@@ -96,6 +96,17 @@ def test_a_wasteful_model_is_not_the_last_word(bench: Path, lab: Lab) -> None:
     check_hashes(Path(result.package))
 
 
+def test_finalists_that_took_less_than_expected_are_not_verified(bench: Path, lab: Lab) -> None:
+    """The machine became faster since it was profiled: the loop learns it from finalists before it exports any."""
+    settings(bench, headroom="0.15")
+    limit = lab.between(0.3)
+    lab.speed = 1.3
+    result = Workspace(bench).specialize(f"{limit}ms")
+    assert lab.verified == [result.candidate.arch]
+    assert result.rounds == 1
+    assert 0.85 * limit <= result.verdict.p90_ms <= limit
+
+
 def test_of_wasteful_models_the_most_accurate_is_handed_over(bench: Path, lab: Lab) -> None:
     settings(bench, headroom="0.15")
     limit = lab.between(0.2)
