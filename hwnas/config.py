@@ -30,7 +30,7 @@ class SearchSettings(_Table):
     parents: Share = 0.25
     mutation_probability: Share = 0.1
     finalists: Annotated[int, Field(ge=1)] = 4
-    max_rounds: Annotated[int, Field(ge=1)] = 6
+    max_rounds: Annotated[int, Field(ge=1)] = 8
     headroom: Share = 0.15
     seed: Annotated[int, Field(ge=0)] = 0
 
