@@ -41,8 +41,8 @@ FINALISTS = MeasuringRules(group=4, rounds=30, min_samples=200, min_seconds=1.5,
 """For the few networks that a search proposes: six seconds for four of them, side by side."""
 
 VERIFY = MeasuringRules(group=4, rounds=40, min_samples=400, min_seconds=15.0, settle_runs=3, warm_up_max_seconds=2.0)
-"""For a verdict: on shared machines the p90 changes by 17% and back, for ten seconds to a minute at a time, and a verdict
-should see more of that than the moment."""
+"""For a verdict: on shared machines the p90 changes by 17% and back, for ten seconds to a minute at a time, and a
+verdict should see more of that than the moment."""
 
 
 class DeviceProfile(BaseModel):
