@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 MOST_MISSES = 4
-"""How many misses count: four lower the aim by a tenth of the limit, more than machines here change their speed."""
+"""How many misses count: four lower the aim by a tenth of the limit; the latency model must learn what is beyond."""
 AIMS = 3
 """How often a round searches before it verifies, while no finalist is timed in the band: their timing teaches in a few
 seconds what the export and the verdict of one teach in up to ninety."""
