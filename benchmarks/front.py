@@ -1,8 +1,9 @@
 """The picture in the README: predicted accuracy against predicted p90, and what was verified.
 
-Grey: 2,000 random subnets. Line: the best subnet that the product's search finds below each of 20 limits (the mean over
-`--seeds` searches). Points: packages that `specialize_limits.py` verified, at their measured p90 and test accuracy, if
-its result lies in the cache. Writes docs/front.png (a quick run: front-quick.png in the cache); `--out` elsewhere.
+Grey: 2,000 random subnets. Line: the best subnet that the product's search finds in the band just below each of 20
+limits (the mean over `--seeds` searches). Points: packages that `specialize_limits.py` verified, at their measured p90
+and test accuracy, if its result lies in the cache. Writes docs/front.png (a quick run: front-quick.png in the cache);
+`--out` elsewhere.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Points = list[tuple[float, float]]
 def best_by_limit(
     setting: Setting, model: CorrectedTable, predictor: AccuracyPredictor, limits: Floats, seeds: int
 ) -> Points:
-    """Predicted p90 and accuracy of the best found below each limit; limits with an empty band are left out."""
+    """Predicted p90 and accuracy of the best found just below each limit; limits with an empty band are left out."""
     settings, most = setting.workspace.settings.search, model.reachable("p90")[1]
     points = []
     for limit in limits:
@@ -61,7 +62,10 @@ def draw(grey: Points, line: Points, points: Points, path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(7, 4.2), dpi=120, layout="constrained")
     axes.scatter(np.transpose(grey)[0], np.transpose(grey)[1], s=5, color="0.75", label="random subnets, predicted")
     axes.plot(
-        np.transpose(line)[0], np.transpose(line)[1], color="tab:blue", label="best found below each limit, predicted"
+        np.transpose(line)[0],
+        np.transpose(line)[1],
+        color="tab:blue",
+        label="best found just below each limit, predicted",
     )
     if points:
         label = "handed over: p90 measured, accuracy on test images"

@@ -33,7 +33,10 @@ NAME = "specialize_limits"
 PERCENTILES = (10, 30, 50, 70, 90)
 IMPOSSIBLE_MS = 0.001
 HEADROOM = 0.15
-TIMEOUT_S = 900
+TIMEOUT_S = 1800
+"""Eight rounds at the loosest limit take some 15 minutes."""
+TIMED_OUT = 124
+"""The exit code that stands for it, as that of timeout(1)."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,11 @@ def specialize(setting: Setting, limit: Limit, quick: bool) -> dict[str, Any]:
         copy(setting, workspace, limit.tables, quick)
         words = ["specialize", "--latency", f"{limit.ms:.6g}ms", "--workspace", str(workspace), "--json"]
         started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "hwnas.cli", *words], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
+        command = [sys.executable, "-m", "hwnas.cli", *words]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired:
+            done = subprocess.CompletedProcess(command, TIMED_OUT, "", f"ended after {TIMEOUT_S} s")
         seconds = time.monotonic() - started
     document = json.loads(done.stdout) if done.stdout.strip() else {}
     row: dict[str, Any] = {"label": limit.label, "limit_ms": limit.ms, "exit_code": done.returncode, "seconds": seconds}

@@ -6,7 +6,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from hwnas.core.errors import InputError
 
@@ -29,6 +38,12 @@ class MeasuringRules(BaseModel):
     warm_up_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05
     warm_up_max_seconds: PositiveFloat = 0.3
     seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> MeasuringRules:
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(f"min_seconds = {self.min_seconds:g} is beyond max_seconds = {self.max_seconds:g}")
+        return self
 
 
 BLOCKS = MeasuringRules()

@@ -30,8 +30,8 @@ NEAR_WEIGHT = 4.0
 SHRINK = 0.25
 """Prior of the closed loop's scale, in measurements: one verdict at the limit corrects 80% of its miss."""
 RECENT = 0.85
-"""Share of its trust that a verified network keeps with each later one, so that the scale follows a machine's drift: a
-round of four finalists and a verdict halves what earlier rounds, or another day, had to say."""
+"""Share of its trust that a network measured in the closed loop keeps with each later one, so that the scale follows a
+machine's drift: one search with its four finalists, and a verdict, halve what was learnt before or on another day."""
 INTERVAL = 0.9
 """Share of networks whose measured median lies between `lower` and `upper`."""
 
@@ -82,7 +82,7 @@ class TableSum(_AdditiveLatency):
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """N measured networks. `verdict` marks those measured by a verification, which the closed loop listens to most."""
+    """N measured networks. `verdict` marks those of the closed loop, finalists included: it listens to them most."""
 
     genes: Genes
     median: Floats
@@ -195,7 +195,7 @@ class CorrectedTable(_AdditiveLatency):
         limit_ms: float | None = None,
         statistic: Statistic = "p90",
     ) -> CorrectedTable:
-        """The closed loop's correction: refit with newly verified networks, those near the limit weighing most."""
+        """The closed loop's correction: refit with newly measured networks, those near the limit weighing most."""
         points = self.points.join(Points.of(batch, measurements, verdict=True))
         limit = limit_ms if limit_ms is not None else self.limit_ms
         return CorrectedTable(
@@ -279,7 +279,7 @@ class CorrectedTable(_AdditiveLatency):
         )
 
     def _scale(self, ratio: Floats, near: Floats) -> float:
-        """How far verified networks lie off the fit around the limit: their geometric mean ratio, shrunk.
+        """How far the loop's networks lie off the fit around the limit: their geometric mean ratio, shrunk.
 
         The latest count most.
         """

@@ -27,8 +27,9 @@ GUARD = 0.05
 class Band:
     """Where p90s should lie, in ms: up to the limit, and not so far below that speed is bought for nothing.
 
-    A larger subnet of a supernet is the more accurate one, so the best model lies at the limit; an architecture far
-    below it wins only where the accuracy predictor errs. Where the limit does not bind, anything below it will do.
+    Larger subnets of a well-trained supernet are the more accurate ones. Where one below the band is predicted to be
+    better all the same, `specialize` says so beside its result. Where the limit does not bind, anything below it will
+    do.
     """
 
     limit_ms: float

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 
 MOST_MISSES = 4
-"""How many misses count: four lower the aim by a tenth of the limit; the latency model must learn what is beyond."""
+"""Further misses lower the aim no more: it is a tenth of the limit lower, and the latency model must learn the rest."""
 AIMS = 3
-"""How often a round searches before it verifies, while no finalist is timed in the band: their timing teaches in a few
-seconds what the export and the verdict of one teach in up to ninety."""
+"""How often a round searches before it verifies, while no finalist is timed in the band: timing four takes 10 seconds,
+comparing, exporting and verifying one of them half a minute to two (docs/results.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +179,8 @@ class _Loop:
     clock: _Clock
     done_with: set[Arch] = field(default_factory=set)
     """Verified in this run, or measured outside the band: not proposed again."""
+    verified: set[Arch] = field(default_factory=set)
+    """In this run."""
 
     def run(self, model: CorrectedTable, seed: int) -> SpecializeReport:
         """Rounds until a verified model uses the limit well; else the best one that held.
@@ -219,7 +221,7 @@ class _Loop:
         They are far below the limit, or a round would have found them; better that than nothing.
         """
         known = [arch for arch in self.verdicts.held(self.limit_ms) if arch.space_id == model.space.id]
-        known = sorted(set(known) - self.done_with, key=lambda arch: arch.genes)
+        known = sorted(set(known) - self.verified, key=lambda arch: arch.genes)
         if not known:
             return []
         candidates = described(model, known, self.predictor.evaluate(ArchBatch.of(known)).tolist())
@@ -243,7 +245,8 @@ class _Loop:
 
     def _faster(self, model: CorrectedTable, chosen: Candidate, seed: int) -> Candidate | None:
         """What a person should know who pays for time that buys nothing."""
-        found = search(model, self.predictor, Band(self.limit_ms, 0.0), self.settings, frozenset(), seed)
+        missed = self.verdicts.missed(self.limit_ms)
+        found = search(model, self.predictor, Band(self.limit_ms, 0.0), self.settings, missed, seed)
         gain = found[0].predicted_accuracy - chosen.predicted_accuracy if found else 0.0
         wasted = 1 - found[0].predicted_p90_ms / self.limit_ms if found else 0.0
         return found[0] if gain > self.predictor.report.rmse and wasted > self.settings.headroom else None
@@ -259,6 +262,10 @@ class _Loop:
     def _round(
         self, model: CorrectedTable, binding: bool, seed: int, number: int
     ) -> tuple[CorrectedTable, SpecializeReport | None]:
+        """Search until a finalist is timed in the band, and verify the best of those; or else the best below the band.
+
+        No two searches of a run have the same seed.
+        """
         misses = self.verdicts.missed_at(self.limit_ms)
         band = Band.of(self.limit_ms, self.settings.headroom, binding, min(misses, MOST_MISSES))
         below: list[Candidate] = []
@@ -268,7 +275,7 @@ class _Loop:
             if fitting:
                 return self._verified(model, fitting, binding, number)
         # Better a model that wastes some of the limit than none; the rounds that follow may find one that does not.
-        held = self.done_with & self.verdicts.held(self.limit_ms)
+        held = self.verified & self.verdicts.held(self.limit_ms)
         return self._verified(model, [] if held else below[-self.settings.finalists :], binding, number)
 
     def _aimed(
@@ -319,5 +326,6 @@ class _Loop:
         verdict = Verdict.of(arch, self.limit_ms, measurement, identity(self.facts))
         self.verdicts.keep(verdict)
         self.done_with.add(arch)
+        self.verified.add(arch)
         self.progress("verify", 1, 1)
         return verdict

@@ -56,6 +56,7 @@ def test_a_section_keeps_the_defaults_of_what_it_leaves_out(tmp_path):
         ('name = "b"\nkind = "toaster"', "kind"),
         ('name = "b"\nthreads = 0', "threads"),
         ('name = "../b"', "name"),
+        ('name = "b"\n[verify]\nmin_seconds = 30', "min_seconds = 30 is beyond max_seconds = 20"),
         ("threads = 1", "name"),
         ("name = ", "not TOML"),
     ],

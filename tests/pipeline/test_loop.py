@@ -15,6 +15,7 @@ from hwnas.core.errors import InfeasibleError
 from hwnas.core.files import read_lines
 from hwnas.export.exporter import Agreement
 from hwnas.export.package import check_hashes, read_manifest
+from hwnas.pipeline.candidates import Band
 from hwnas.workspace import Workspace
 
 
@@ -130,6 +131,21 @@ def test_what_held_before_is_better_than_nothing(bench: Path, lab: Lab) -> None:
     assert result.candidate.arch == first
     assert result.verdict.holds
     assert result.rounds == 3
+
+
+def test_a_model_that_held_before_is_verified_again_if_nothing_lies_in_the_band(
+    bench: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three searches find nothing that is timed in the band; then the best below it is verified, known or not."""
+    limit = lab.between(0.3)
+    first = Workspace(bench).specialize(f"{limit}ms").candidate.arch
+    monkeypatch.setattr(Band, "admits", lambda self, p90_ms: False)
+    lab.timed.clear()
+    result = Workspace(bench).specialize(f"{limit}ms")
+    assert result.rounds == 1
+    assert result.verdict.holds
+    assert len(lab.verified) == 2
+    assert lab.verified[0] == first
 
 
 def test_an_export_folder_that_cannot_be_is_told_at_once(bench: Path, lab: Lab) -> None:
