@@ -40,7 +40,7 @@ MOST_MISSES = 4
 """Further misses lower the aim no more: it is a tenth of the limit lower, and the latency model must learn the rest."""
 AIMS = 3
 """How often a round searches before it verifies, while no finalist is timed in the band: timing four takes 10 seconds,
-comparing, exporting and verifying one of them half a minute to two (docs/results.md)."""
+comparing, exporting and verifying one of them half a minute to two (benchmarks/specialize_limits.py, `phases`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,10 +177,9 @@ class _Loop:
     limit_ms: float
     progress: Progress
     clock: _Clock
-    done_with: set[Arch] = field(default_factory=set)
-    """Verified in this run, or measured outside the band: not proposed again."""
     verified: set[Arch] = field(default_factory=set)
-    """In this run."""
+    dropped: set[Arch] = field(default_factory=set)
+    """Timed outside the band. Neither these nor what was verified in this run is proposed again."""
 
     def run(self, model: CorrectedTable, seed: int) -> SpecializeReport:
         """Rounds until a verified model uses the limit well; else the best one that held.
@@ -283,7 +282,7 @@ class _Loop:
     ) -> tuple[CorrectedTable, list[Candidate], list[Candidate]]:
         """One search and the timing of its finalists: the model that learnt from it, those in the band, those below."""
         with self.clock.time("search"):
-            excluded = self.verdicts.missed(self.limit_ms) | self.done_with
+            excluded = self.verdicts.missed(self.limit_ms) | self.verified | self.dropped
             found = search(model, self.predictor, band, self.settings, excluded, seed)
         if not found:
             return model, [], []
@@ -297,7 +296,7 @@ class _Loop:
             model = model.update(archs.take(measured.fresh), fresh, limit_ms=self.limit_ms)
         fitting = [c for c, m in zip(found, timed, strict=True) if band.admits(m.p90)]
         below = [c for c, m in zip(found, timed, strict=True) if c not in fitting and m.p90 <= band.top_ms]
-        self.done_with |= {c.arch for c in found} - {c.arch for c in fitting}
+        self.dropped |= {c.arch for c in found} - {c.arch for c in fitting}
         return model, fitting, below
 
     def _verified(
@@ -325,7 +324,6 @@ class _Loop:
             (_, measurement), *_ = device.measure([exported.as_device_model()])
         verdict = Verdict.of(arch, self.limit_ms, measurement, identity(self.facts))
         self.verdicts.keep(verdict)
-        self.done_with.add(arch)
         self.verified.add(arch)
         self.progress("verify", 1, 1)
         return verdict

@@ -140,7 +140,6 @@ def test_a_model_that_held_before_is_verified_again_if_nothing_lies_in_the_band(
     limit = lab.between(0.3)
     first = Workspace(bench).specialize(f"{limit}ms").candidate.arch
     monkeypatch.setattr(Band, "admits", lambda self, p90_ms: False)
-    lab.timed.clear()
     result = Workspace(bench).specialize(f"{limit}ms")
     assert result.rounds == 1
     assert result.verdict.holds
