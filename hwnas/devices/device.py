@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,14 @@ from hwnas.core.errors import DeviceError, HwnasError, InputError
 from hwnas.core.metrics import Measurement
 from hwnas.core.protocols import DeviceModel
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
-from hwnas.devices.transport import LocalTransport, RunnerDiedError, Transport
+from hwnas.devices.transport import ConnectionLostError, LocalTransport, RunnerDiedError, Transport
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+"""At one group of models on a connection that breaks; a device that is away for long is waited for elsewhere."""
+GONE = (RunnerDiedError, ConnectionLostError)
+"""Errors that are no model's and no setting's."""
 
 
 class ModelsFailedError(DeviceError):
@@ -50,7 +58,7 @@ class _Channel:
         cores = self._profile.cores
         try:
             self.ask({"do": "configure", "cores": cores})
-        except RunnerDiedError:
+        except GONE:
             raise
         except DeviceError as error:
             raise InputError(
@@ -117,19 +125,32 @@ class OpenDevice:
         if failed:
             raise ModelsFailedError(self.name, failed)
 
-    def _group(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> Iterator[tuple[str, Measurement]]:
+    def _group(
+        self, models: Sequence[DeviceModel], failed: dict[str, str], suspected: bool = False
+    ) -> Iterator[tuple[str, Measurement]]:
+        """Measure a group; where its runner dies, each model alone with a fresh one, which it may end only once."""
         try:
-            results = self._try_group(models, failed)
+            results = self._try_persistently(models, failed)
         except RunnerDiedError as error:
             self._channel.restart()
-            if len(models) == 1:
+            if suspected:
                 failed[models[0].name] = str(error)
                 return
-            for model in models:  # one of them kills runners: find it, and keep the others
+            for model in models:
                 if model.name not in failed:
-                    yield from self._group([model], failed)
+                    yield from self._group([model], failed, suspected=True)
             return
         yield from results
+
+    def _try_persistently(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
+        """A group whose connection breaks is begun again, a few times: that says nothing about its models."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._try_group(models, failed)
+            except ConnectionLostError as error:
+                logger.warning("%s: connecting again", error)
+                self._channel.restart()
+        return self._try_group(models, failed)
 
     def _try_group(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
         loaded: list[str] = []
@@ -137,7 +158,7 @@ class OpenDevice:
             try:
                 self._load(model)
                 loaded.append(model.name)
-            except RunnerDiedError:
+            except GONE:
                 raise
             except DeviceError as error:
                 failed[model.name] = str(error)
@@ -158,7 +179,7 @@ class OpenDevice:
         limit = 60.0 + 4 * len(names) * (rules.max_seconds + rules.warm_up_max_seconds)
         try:
             answer, body = channel.ask(header, timeout_s=limit)
-        except RunnerDiedError:
+        except GONE:
             raise
         except DeviceError as error:
             failed.update(dict.fromkeys(names, str(error)))
@@ -182,10 +203,15 @@ def open_device(
     `rules` default to the profile's for blocks; `connect` makes the transport (a `Replay` in tests).
 
     Raises:
-        DeviceError: the runner does not start, or lacks numpy or onnxruntime.
+        DeviceError: the device cannot be reached, or the runner does not start, or lacks numpy or onnxruntime.
     """
-    channel = _Channel(profile, connect or LocalTransport)
-    try:
+    with ExitStack() as stack:
+        if connect is None and profile.kind == "ssh":
+            from hwnas.devices.ssh import SshConnection  # paramiko takes half a second to import
+
+            connection = SshConnection(profile)
+            stack.callback(connection.close)
+            connect = connection.runner
+        channel = _Channel(profile, connect or LocalTransport)
+        stack.callback(channel.close)
         yield OpenDevice(profile, rules or profile.blocks, channel)
-    finally:
-        channel.close()

@@ -60,20 +60,56 @@ VERIFY = MeasuringRules(group=4, rounds=40, min_samples=400, min_seconds=15.0, s
 verdict should see more of that than the moment."""
 
 
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./~+=:,@%-]+$")]
+"""A word of a command for the device's shell: nothing that a shell would take for more than a word."""
+
+
+class SshSettings(BaseModel):
+    """How a device is reached over SSH. What is left out comes from the SSH configuration, as it would for `ssh`.
+
+    There is no password here on purpose: keys and the agent alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: Annotated[str, Field(min_length=1)]
+    """A name in `config`, a host name or an address."""
+    port: Annotated[int, Field(gt=0, lt=65536)] | None = None
+    user: str | None = None
+    key: Path | None = None
+    """A private key file; without one, those of the configuration, of the agent, and the usual ones in ~/.ssh."""
+    known_hosts: Path | None = None
+    """Where the device's host key is looked up and recorded, instead of ~/.ssh/known_hosts."""
+    config: Path = Path("~/.ssh/config")
+    python: list[Word] = ["python3"]
+    """What runs Python on the device: a command and its arguments."""
+    connect_seconds: PositiveFloat = 10.0
+    """For each step of connecting."""
+    return_seconds: PositiveFloat = 300.0
+    """How long a device that was lost in mid-measurement may take to come back, as after a reboot."""
+
+
 class DeviceProfile(BaseModel):
     """What a person writes about a device; all else about it is probed, never typed in."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    kind: Literal["local"] = "local"
+    kind: Literal["local", "ssh"] = "local"
     runtime: Literal["onnxruntime"] = "onnxruntime"
     threads: PositiveInt = 1
     cores: list[NonNegativeInt] | None = None
+    ssh: SshSettings | None = None
     blocks: MeasuringRules = BLOCKS
     networks: MeasuringRules = NETWORKS
     finalists: MeasuringRules = FINALISTS
     verify: MeasuringRules = VERIFY
+
+    @model_validator(mode="after")
+    def _reachable(self) -> DeviceProfile:
+        if (self.kind == "ssh") != (self.ssh is not None):
+            raise ValueError('kind = "ssh" and an [ssh] table with a host go together')
+        return self
 
 
 _SECTIONS = {"blocks": BLOCKS, "networks": NETWORKS, "finalists": FINALISTS, "verify": VERIFY}

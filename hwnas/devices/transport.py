@@ -26,6 +26,10 @@ class RunnerDiedError(DeviceError):
     """The runner stopped or no longer makes sense; a fresh one may work."""
 
 
+class ConnectionLostError(DeviceError):
+    """The way to the runner broke, through no fault of a model; what was asked is worth asking again."""
+
+
 class Transport(Protocol):
     """A channel to one runner."""
 
@@ -34,6 +38,7 @@ class Transport(Protocol):
 
         Raises:
             RunnerDiedError: the runner is gone, silent for `timeout_s`, or out of step.
+            ConnectionLostError: the connection is gone, and the runner with it.
         """
         ...
 

@@ -1,0 +1,104 @@
+"""Host keys: looked up strictly, recorded only when asked (`hwnas devices trust`), in OpenSSH's own file format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import paramiko
+
+from hwnas.core.errors import DeviceError, InputError
+from hwnas.core.files import write_atomic
+
+SYSTEM = Path("/etc/ssh/ssh_known_hosts")
+
+
+class HostKeyError(DeviceError):
+    """The host key is not the recorded one, or none is recorded."""
+
+
+def known_as(host: str, port: int) -> str:
+    """How a known_hosts file names a server."""
+    return host if port == 22 else f"[{host}]:{port}"
+
+
+def recorded(name: str, files: Iterable[Path]) -> list[paramiko.PKey]:
+    """The keys that the files hold for a server; a missing file holds none.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    found: list[paramiko.PKey] = []
+    for path in files:
+        keys = paramiko.HostKeys()
+        try:
+            keys.load(str(path))
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError, paramiko.hostkeys.InvalidHostKey) as error:
+            raise InputError(f"cannot read host keys in {path}: {error}; correct the file") from error
+        found += (keys.lookup(name) or {}).values()
+    return found
+
+
+def refuse_unknown(name: str, key: paramiko.PKey, files: Iterable[Path], device: str) -> None:
+    """Raise HostKeyError unless `key` is recorded for the server `name`.
+
+    A server has a key of each type; a recorded one of another type does not vouch for this one.
+    """
+    files = list(files)
+    trusted = recorded(name, files)
+    if _revoked(key, files):
+        raise HostKeyError(f"the host key of {name}, {key.fingerprint}, is revoked: ask who runs it for the right one")
+    if key in trusted:
+        return
+    if not trusted:
+        raise HostKeyError(
+            f"the host key of {name} is not known: it is {key.fingerprint} ({key.get_name()}); if that is right, "
+            f"record it with 'hwnas devices trust {device}'"
+        )
+    expected = ", ".join(sorted({other.fingerprint for other in trusted}))
+    raise HostKeyError(
+        f"the host key of {name} is not the recorded one: it is {key.fingerprint} ({key.get_name()}), recorded is "
+        f"{expected}; somebody may be in between. If the device was set up anew, record the new key with "
+        f"'hwnas devices trust {device} --replace'"
+    )
+
+
+def record(name: str, key: paramiko.PKey, path: Path, replace: bool) -> None:
+    """Add a server's key to a known_hosts file; with `replace` in the place of all that is there for this server.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    line = f"{name} {key.get_name()} {key.get_base64()}\n"
+    path = path.resolve()  # a link stays a link
+    try:
+        text = path.read_text() if path.exists() else ""
+        kept = [old for old in text.splitlines(keepends=True) if not (replace and _is_of(old, name))]
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        gap = "\n" if kept and not kept[-1].endswith("\n") else ""
+        write_atomic(path, "".join(kept) + gap + line)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot write {path}: {error}; make it writable") from error
+
+
+def _is_of(line: str, name: str) -> bool:
+    """Whether a known_hosts line names this server, plainly or hashed."""
+    if not line.strip() or line.startswith(("#", "@")):
+        return False
+    names = line.split()[0].split(",")
+    return any(
+        one == name or (one.startswith("|1|") and paramiko.HostKeys.hash_host(name, one) == one) for one in names
+    )
+
+
+def _revoked(key: paramiko.PKey, files: Iterable[Path]) -> bool:
+    """Whether a file marks this key as revoked, for whichever server."""
+    text = key.get_base64()
+    return any(
+        line.startswith("@revoked") and text in line.split()
+        for path in files
+        if path.exists()
+        for line in path.read_text().splitlines()
+    )

@@ -1,0 +1,388 @@
+"""SSH: one connection a device, kept up, and a runner in a channel of it."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from hwnas.core.errors import DeviceError, InputError
+from hwnas.devices import bootstrap, host_keys, runner
+from hwnas.devices.profile import DeviceProfile, SshSettings
+from hwnas.devices.transport import RUNNER, ConnectionLostError, RunnerDiedError
+
+logger = logging.getLogger(__name__)
+
+KEEPALIVE_SECONDS = 15
+"""Between signs of life on an idle connection: less than the minute after which home routers forget one."""
+ANSWER_SECONDS = 30.0
+"""For a device to start Python, which takes seconds on a small board or under emulation."""
+PAUSES = (0.5, 1, 2, 5, 10)
+"""Seconds between attempts to reach a lost device; the last one repeats."""
+LOST = (paramiko.SSHException, OSError, EOFError)
+"""What paramiko raises when a connection breaks or never comes about."""
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One server on the way, the device itself being the last."""
+
+    host: str
+    port: int
+    user: str | None
+    keys: tuple[str, ...]
+    known_hosts: tuple[Path, ...]
+    proxy_command: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As known_hosts files name it."""
+        return host_keys.known_as(self.host, self.port)
+
+
+def route(settings: SshSettings) -> list[Hop]:
+    """The servers to go through, by the SSH configuration, as `ssh` would.
+
+    Raises:
+        InputError: the configuration cannot be read.
+    """
+    path = settings.config.expanduser()
+    try:
+        lines = list(_lines(path)) if path.exists() else []
+        config = paramiko.SSHConfig.from_text("\n".join(lines))
+    except (OSError, UnicodeDecodeError, paramiko.SSHException) as error:
+        raise InputError(f"cannot read the SSH configuration {path}: {error}; correct it") from error
+    found = config.lookup(settings.host)
+    jumps = found.get("proxyjump", "none")
+    hops = [] if jumps == "none" else [_hop(config, text, settings) for text in jumps.split(",")]
+    last = _hop(config, settings.host, settings)
+    keys = (str(settings.key.expanduser()),) if settings.key else last.keys
+    port, user = settings.port or last.port, settings.user or last.user
+    command = None if hops else found.get("proxycommand")
+    return [*hops, Hop(last.host, port, user, keys, last.known_hosts, None if command == "none" else command)]
+
+
+def _hop(config: paramiko.SSHConfig, text: str, settings: SshSettings) -> Hop:
+    """[user@]host[:port], completed by the configuration."""
+    user, _, place = text.strip().rpartition("@")
+    host, _, port = place.partition(":") if not place.startswith("[") else place[1:].partition("]:")
+    found = config.lookup(host)
+    if settings.known_hosts:
+        files = [settings.known_hosts.expanduser()]
+    else:
+        files = [Path(name).expanduser() for name in found.get("userknownhostsfile", "~/.ssh/known_hosts").split()]
+    return Hop(
+        host=found.get("hostname", host),
+        port=int(port or found.get("port", "22")),
+        user=user or found.get("user"),
+        keys=tuple(found.get("identityfile", ())),
+        known_hosts=(*files, host_keys.SYSTEM),
+    )
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a configuration, `Include`d files in their place (paramiko does not follow them)."""
+    for line in path.read_text().splitlines():
+        words = line.replace("=", " ", 1).split()
+        if len(words) < 2 or words[0].lower() != "include":
+            yield line
+            continue
+        for pattern in words[1:]:
+            place = Path(pattern).expanduser()
+            place = place if place.is_absolute() else Path.home() / ".ssh" / place
+            for name in sorted(Path(place.anchor).glob(str(place.relative_to(place.anchor)))):
+                yield from _lines(name)
+
+
+class SshConnection:
+    """A connection to a device, made on first use and made anew when it was lost.
+
+    Raises:
+        DeviceError: the device cannot be reached, its host key is not trusted, or no key is accepted.
+    """
+
+    def __init__(self, profile: DeviceProfile) -> None:
+        assert profile.ssh is not None
+        self.device = profile.name
+        self.settings = profile.ssh
+        self._clients: list[paramiko.SSHClient] = []
+        self._was_up = False
+
+    def runner(self) -> SshTransport:
+        """A fresh runner; where the connection was lost, after waiting for the device to come back."""
+        if not self._was_up:
+            return self._runner()
+        deadline = time.monotonic() + self.settings.return_seconds
+        for attempt in range(1 << 30):
+            try:
+                return self._runner()
+            except host_keys.HostKeyError:
+                raise
+            except DeviceError as error:
+                pause = PAUSES[min(attempt, len(PAUSES) - 1)]
+                if time.monotonic() + pause > deadline:
+                    raise DeviceError(
+                        f"{self.device} was lost and did not come back within {self.settings.return_seconds:g} s "
+                        f"({error}); what was measured is kept: give the same command again"
+                    ) from error
+                logger.warning("%s is lost (%s): trying again", self.device, error)
+                self.close()
+                time.sleep(pause)
+        raise AssertionError("not reached")
+
+    def _runner(self) -> SshTransport:
+        channel = self.program("start")
+        try:
+            process = _hand_over(channel, RUNNER.read_bytes())
+        except (*LOST, runner.ClosedError) as error:
+            raise DeviceError(f"{self.device} does not start the runner: {_last_words(channel, error)}") from error
+        self._was_up = True
+        return SshTransport(self, channel, process)
+
+    def program(self, call: str) -> paramiko.Channel:
+        """Run a function of `bootstrap.py` there; the channel is its stdin and stdout."""
+        text = f"{Path(bootstrap.__file__).read_text()}\n{call}()\n".encode()
+        command = [*self.settings.python, "-c", f"'{bootstrap.RECEIVE}'"]
+        try:
+            channel = self._transport().open_session(timeout=self.settings.connect_seconds)
+            channel.settimeout(ANSWER_SECONDS)
+            channel.exec_command(" ".join(command))
+            channel.sendall(b"%08d" % len(text) + text)
+        except LOST as error:
+            self.close()
+            raise DeviceError(f"cannot run {self.settings.python[0]} on {self.device}: {_reason(error)}") from error
+        return channel
+
+    def alive(self) -> bool:
+        """Whether the server still answers: asked, not assumed."""
+        transport = self._clients[-1].get_transport() if self._clients else None
+        if transport is None or not transport.is_active():
+            return False
+        try:
+            transport.open_session(timeout=self.settings.connect_seconds).close()
+        except LOST:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Hang up; the runner leaves when its stdin closes."""
+        while self._clients:
+            self._clients.pop().close()
+
+    def host_key(self) -> tuple[Hop, paramiko.PKey]:
+        """The first server on the way whose key is not trusted, or else the device itself, with the key it shows."""
+        hops = route(self.settings)
+        try:
+            for hop in hops[:-1]:
+                try:
+                    self._enter(hop, _Strict(hop, self.device))
+                except host_keys.HostKeyError:
+                    return hop, self._key(hop)
+            return hops[-1], self._key(hops[-1])
+        finally:
+            self.close()
+
+    def _key(self, hop: Hop) -> paramiko.PKey:
+        seen = _Look()
+        with suppress(_SeenError):
+            self._enter(hop, seen)
+        assert seen.key is not None
+        return seen.key
+
+    def _transport(self) -> paramiko.Transport:
+        """The connection as it is, or a new one."""
+        transport = self._clients[-1].get_transport() if self._clients else None
+        if transport is None or not transport.is_active():
+            self.close()
+            try:
+                for hop in route(self.settings):
+                    self._enter(hop, _Strict(hop, self.device))
+            except BaseException:
+                self.close()
+                raise
+            transport = self._clients[-1].get_transport()
+            assert transport is not None
+        return transport
+
+    def _enter(self, hop: Hop, policy: paramiko.MissingHostKeyPolicy) -> None:
+        """Connect to the next server, through those that are entered already."""
+        seconds = self.settings.connect_seconds
+        client = paramiko.SSHClient()  # knows no host keys, so that the policy judges every one
+        client.set_missing_host_key_policy(policy)
+        try:
+            client.connect(
+                hop.host,
+                hop.port,
+                hop.user,
+                key_filename=[name for name in hop.keys if Path(name).exists()],  # type: ignore[arg-type]
+                sock=self._socket(hop),
+                timeout=seconds,
+                banner_timeout=seconds,
+                auth_timeout=seconds,
+                channel_timeout=seconds,
+                transport_factory=partial(_preferring, host_keys.recorded(hop.name, hop.known_hosts)),
+            )
+        except BaseException as error:
+            client.close()
+            raise self._why(hop, error) from error
+        transport = client.get_transport()
+        assert transport is not None
+        transport.set_keepalive(KEEPALIVE_SECONDS)
+        self._clients.append(client)
+
+    def _socket(self, hop: Hop) -> Any:
+        seconds = self.settings.connect_seconds
+        if self._clients:
+            transport = self._clients[-1].get_transport()
+            assert transport is not None
+            return transport.open_channel("direct-tcpip", (hop.host, hop.port), ("", 0), timeout=seconds)
+        if hop.proxy_command:
+            return paramiko.ProxyCommand(hop.proxy_command)
+        return socket.create_connection((hop.host, hop.port), timeout=seconds)
+
+    def _why(self, hop: Hop, error: BaseException) -> BaseException:
+        """What to tell a person about a server that cannot be entered."""
+        if isinstance(error, paramiko.PasswordRequiredException):
+            return DeviceError(f"the key for {hop.name} has a passphrase: add it to the agent with 'ssh-add'")
+        if isinstance(error, paramiko.AuthenticationException) or "authentication methods" in str(error):
+            return DeviceError(
+                f"{hop.name} accepts no key of {hop.user or getpass.getuser()}: add one there with 'ssh-copy-id', or "
+                f"name user and key in the [ssh] table of {self.device}"
+            )
+        if isinstance(error, TimeoutError):
+            return DeviceError(
+                f"{hop.name} does not answer within {self.settings.connect_seconds:g} s: is {self.device} switched on?"
+            )
+        if isinstance(error, LOST):
+            return DeviceError(f"cannot reach {self.device} at {hop.name}: {_reason(error)}")
+        return error
+
+
+class _Strict(paramiko.MissingHostKeyPolicy):
+    """Refuses every key that is not recorded."""
+
+    def __init__(self, hop: Hop, device: str) -> None:
+        self.hop = hop
+        self.device = device
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        host_keys.refuse_unknown(self.hop.name, key, self.hop.known_hosts, self.device)
+
+
+class _SeenError(Exception):
+    """The key has been seen, and that is all that was wanted."""
+
+
+class _Look(paramiko.MissingHostKeyPolicy):
+    """Looks at a key and goes no further."""
+
+    key: paramiko.PKey | None = None
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        self.key = key
+        raise _SeenError
+
+
+def _preferring(known: list[paramiko.PKey], *arguments: Any, **options: Any) -> paramiko.Transport:
+    """A transport that asks first for host keys of the types that are recorded, so that these can be compared."""
+    transport = paramiko.Transport(*arguments, **options)
+    security = transport.get_security_options()
+    names = {key.get_name() for key in known}
+    wanted = [kind for kind in security.key_types if kind in names or ("ssh-rsa" in names and "rsa" in kind)]
+    security.key_types = (*wanted, *(kind for kind in security.key_types if kind not in wanted))
+    return transport
+
+
+def _hand_over(channel: paramiko.Channel, program: bytes) -> int:
+    """Say which runner is wanted, and send it where it is not there; its process number."""
+    channel.sendall(hashlib.sha256(program).hexdigest().encode())
+    answer = _exactly(channel, 4)
+    if answer == b"want":
+        channel.sendall(b"%08d" % len(program) + program)
+        answer = _exactly(channel, 4)
+    if answer != b"here":
+        raise EOFError(f"it said {answer!r}")
+    return int(_exactly(channel, 8))
+
+
+def _exactly(channel: paramiko.Channel, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = channel.recv(size - len(data))
+        if not part:
+            raise EOFError("the channel was closed")
+        data += part
+    return data
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _last_words(channel: paramiko.Channel, error: BaseException) -> str:
+    """The last line that a program wrote to stderr, or else the error."""
+    text = b""
+    with suppress(*LOST):
+        channel.settimeout(1.0)
+        while part := channel.recv_stderr(1 << 16):
+            text += part
+    lines = text.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip()[:300] if lines else _reason(error)
+
+
+class SshTransport:
+    """A runner in a channel."""
+
+    def __init__(self, connection: SshConnection, channel: paramiko.Channel, process: int) -> None:
+        self._connection = connection
+        self._channel = channel
+        self.pid = process
+
+    def request(self, header: dict[str, Any], body: bytes = b"", timeout_s: float = 60.0) -> runner.Frame:
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._channel.settimeout(timeout_s)
+            self._channel.sendall(runner.encode_frame(header, body))
+            return runner.read_frame(lambda size: self._read(size, deadline))
+        except (*LOST, runner.ClosedError, runner.FrameError) as error:
+            raise self._died(error) from error
+
+    def close(self) -> None:
+        with suppress(*LOST):
+            self._channel.close()
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        self._channel.settimeout(max(0.001, deadline - time.monotonic()))
+        part: bytes = self._channel.recv(min(size, 1 << 20))
+        return part
+
+    def _end(self) -> None:
+        """Kill a runner that hangs: closing its stdin would not reach it."""
+        with suppress(*LOST, DeviceError):
+            channel = self._connection.program("end")
+            channel.sendall(b"%08d" % self.pid)
+            channel.recv_exit_status()
+
+    def _died(self, error: BaseException) -> DeviceError:
+        """The runner's end, or that of the connection: only the first says something about a model."""
+        ended = self._channel.exit_status_ready()  # also when the whole connection is closed
+        if not self._connection.alive():
+            self._connection.close()
+            return ConnectionLostError(f"the connection to {self._connection.device} was lost ({_reason(error)})")
+        if not ended:
+            self._end()
+        # paramiko tells -1 for a process that a signal ended
+        status = self._channel.recv_exit_status() if ended else "given up"
+        words = _last_words(self._channel, error)
+        self.close()
+        return RunnerDiedError(f"the runner on {self._connection.device} stopped (exit {status}): {words}")

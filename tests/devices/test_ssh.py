@@ -1,0 +1,176 @@
+"""SSH against a real OpenSSH server on loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import lab
+import numpy as np
+import pytest
+from processes import gone_within
+from tiny_models import matmul
+
+from hwnas.core.errors import DeviceError
+from hwnas.core.protocols import DeviceModel
+from hwnas.devices.device import open_device
+from hwnas.devices.host_keys import HostKeyError
+from hwnas.devices.profile import DeviceProfile, MeasuringRules, SshSettings
+from hwnas.devices.transport import RunnerDiedError
+from hwnas.testing import DeviceContract
+
+pytestmark = pytest.mark.skipif(lab.SSHD is None, reason=lab.MISSING)
+QUICK = MeasuringRules(group=3, rounds=3, min_samples=10, min_seconds=0.001, warm_up_max_seconds=0.05)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    made = lab.server(tmp_path_factory.mktemp("sshd"), f"SetEnv XDG_CACHE_HOME={cache}")
+    made.cache = cache / "hwnas"
+    made.start()
+    yield made
+    made.stop()
+
+
+def profile(server, **settings) -> DeviceProfile:
+    base = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "key": server.key,
+        "known_hosts": server.known_hosts,
+        "config": server.folder / "no_config",
+        "python": [sys.executable],
+        "return_seconds": 20,
+    }
+    return DeviceProfile(name="far", kind="ssh", blocks=QUICK, ssh=SshSettings(**{**base, **settings}))
+
+
+class TestSsh(DeviceContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, server):
+        self.server = server
+
+    def device(self):
+        return open_device(profile(self.server))
+
+    def models(self):
+        return [DeviceModel(f"m{i}", matmul(16, i + 1)) for i in range(4)]
+
+
+def test_the_runner_travels_once(server):
+    for _ in range(2):
+        with open_device(profile(server)) as device:
+            assert device.facts()["runtime"] == "onnxruntime"
+        (kept,) = server.cache.iterdir()
+        before = kept.stat().st_mtime_ns
+        with open_device(profile(server)):
+            pass
+        assert kept.stat().st_mtime_ns == before
+
+
+def test_a_damaged_copy_is_replaced(server):
+    with open_device(profile(server)):
+        pass
+    (kept,) = server.cache.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:1000])
+    with open_device(profile(server)) as device:
+        assert device.facts()["runtime"] == "onnxruntime"
+    assert kept.read_bytes() == whole
+
+
+def test_an_unknown_host_key_is_refused(server, tmp_path):
+    with (
+        pytest.raises(HostKeyError, match=r"SHA256:\S+ .*hwnas devices trust far"),
+        open_device(profile(server, known_hosts=tmp_path / "none")),
+    ):
+        pass
+
+
+def test_a_key_that_is_not_accepted(server, tmp_path):
+    lab.make_key(tmp_path / "other")
+    with pytest.raises(DeviceError, match="accepts no key"), open_device(profile(server, key=tmp_path / "other")):
+        pass
+
+
+def test_a_closed_port(server):
+    with pytest.raises(DeviceError, match="cannot reach far"), open_device(profile(server, port=lab.free_port())):
+        pass
+
+
+def test_a_device_without_python(server):
+    with (
+        pytest.raises(DeviceError, match=r"far does not start the runner: .*no-such-python"),
+        open_device(profile(server, python=["no-such-python"])),
+    ):
+        pass
+
+
+def test_a_killed_runner_is_replaced(server):
+    with open_device(profile(server)) as device:
+        pid = device._channel._transport.pid
+        os.kill(pid, signal.SIGKILL)
+        assert list(dict(device.measure([DeviceModel("m", matmul()), DeviceModel("n", matmul())]))) == ["m", "n"]
+
+
+def test_a_runner_that_hangs_is_ended(server):
+    with open_device(profile(server)) as device:
+        transport = device._channel._transport
+        os.kill(transport.pid, signal.SIGSTOP)
+        with pytest.raises(RunnerDiedError, match="given up"):
+            transport.request({"do": "probe"}, timeout_s=0.5)
+        assert gone_within(transport.pid, 10)
+        assert list(dict(device.measure([DeviceModel("m", matmul())]))) == ["m"]
+
+
+def test_a_lost_connection_is_made_again(server):
+    with open_device(profile(server)) as device:
+        pid = device._channel._transport.pid
+        for process in server.children():
+            if process != pid:
+                lab.kill(process)
+        assert gone_within(pid, 10)
+        results = dict(device.measure([DeviceModel("m", matmul())]))
+        assert np.all(results["m"].samples_ms > 0)
+
+
+def test_a_reboot_in_mid_measurement(server):
+    slow = QUICK.model_copy(update={"min_seconds": 1.0})
+    with open_device(profile(server), slow) as device:
+
+        def reboot():
+            time.sleep(0.5)
+            server.stop()
+            time.sleep(1.0)
+            server.start()
+
+        thread = threading.Thread(target=reboot)
+        thread.start()
+        results = dict(device.measure([DeviceModel(f"m{i}", matmul(16, i + 1)) for i in range(3)]))
+        thread.join()
+        assert sorted(results) == ["m0", "m1", "m2"]
+
+
+def test_a_device_that_does_not_come_back(tmp_path):
+    server = lab.server(tmp_path)
+    server.start()
+    with open_device(profile(server, return_seconds=1.0)) as device:
+        server.stop()
+        with pytest.raises(DeviceError, match="did not come back within 1 s"):
+            list(device.measure([DeviceModel("m", matmul())]))
+
+
+def test_a_device_set_up_anew_in_between(tmp_path):
+    server = lab.server(tmp_path)
+    server.start()
+    with open_device(profile(server)) as device:
+        server.stop()
+        server.new_host_key()
+        server.start()
+        with pytest.raises(HostKeyError, match="not the recorded one"):
+            list(device.measure([DeviceModel("m", matmul())]))
+    server.stop()

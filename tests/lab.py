@@ -1,0 +1,131 @@
+"""A real OpenSSH server on loopback, with keys of its own: for tests and for people who have no second machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+MISSING = "needs OpenSSH's server: install openssh-server"
+
+CONFIG = """
+ListenAddress 127.0.0.1
+Port {port}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile {folder}/sshd.pid
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+MaxStartups 100
+LogLevel VERBOSE
+{more}
+"""
+
+
+@dataclass
+class Server:
+    """Where it runs, and the files that it was started with."""
+
+    folder: Path
+    port: int
+    more: str = ""
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def key(self) -> Path:
+        """The private key that it accepts."""
+        return self.folder / "user_key"
+
+    @property
+    def known_hosts(self) -> Path:
+        """Where its own key is recorded."""
+        return self.folder / "known_hosts"
+
+    def start(self) -> None:
+        """Run it, and return when it listens."""
+        assert SSHD is not None
+        Path("/run/sshd").mkdir(exist_ok=True) if os.geteuid() == 0 else None
+        (self.folder / "sshd_config").write_text(CONFIG.format(port=self.port, folder=self.folder, more=self.more))
+        with (self.folder / "sshd.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log, process_group=0
+            )
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise RuntimeError((self.folder / "sshd.log").read_text())
+
+    def stop(self) -> None:
+        """End the server and every connection to it."""
+        if self.process is not None:
+            children = self.children()
+            for process in (self.process.pid, *children):
+                kill(process)
+            self.process.wait()
+            self.process = None
+
+    def children(self) -> list[int]:
+        """The processes that serve connections, and what they run."""
+        assert self.process is not None
+        return descendants(self.process.pid)
+
+    def new_host_key(self) -> None:
+        """As after setting the device up anew; takes effect with the next start."""
+        make_key(self.folder / "host_key")
+
+
+def server(folder: Path, more: str = "") -> Server:
+    """Make keys and record the host's; not started yet."""
+    made = Server(folder, free_port(), more)
+    make_key(folder / "host_key")
+    make_key(made.key)
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    kind, text = (folder / "host_key.pub").read_text().split()[:2]
+    made.known_hosts.write_text(f"[127.0.0.1]:{made.port} {kind} {text}\n")
+    return made
+
+
+def make_key(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def descendants(process: int) -> list[int]:
+    """All processes below one, by /proc."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                continue
+    found, below = [], [process]
+    while below:
+        below = [child for child, parent in parents.items() if parent in below]
+        found += below
+    return found
+
+
+def kill(process: int) -> None:
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
