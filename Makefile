@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup specialize test slow check lint types imports docs
+.PHONY: setup specialize test slow check lint types imports docs lab lab-stop
 setup: $(STAMP)
 
 # Debian and Ubuntu ship venv as a package of its own; it is installed here where that needs no password.
@@ -39,3 +39,10 @@ check: lint types imports test
 
 docs: setup
 	$(BIN)/python docs/make_cli.py
+
+# A device to try SSH with, on this machine: lab-ssh. Needs OpenSSH's server.
+lab: setup
+	$(BIN)/python tests/lab.py start
+
+lab-stop: setup
+	$(BIN)/python tests/lab.py stop

@@ -6,7 +6,10 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import click
 
 from hwnas.cli import COMMANDS, cli
 
@@ -25,7 +28,16 @@ What the commands print with `--json` and which exit codes they give is kept sta
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, section(), *map(section, COMMANDS)])
+    return "\n".join([HEAD, section(), *(section(*words) for words in every_command())])
+
+
+def every_command() -> Iterator[tuple[str, ...]]:
+    """The words of each command, those of a group after the group's own."""
+    for name in COMMANDS:
+        yield (name,)
+        command = cli.get_command(click.Context(cli), name)
+        if isinstance(command, click.Group):
+            yield from ((name, below) for below in command.commands)
 
 
 def section(*command: str) -> str:

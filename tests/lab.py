@@ -1,4 +1,7 @@
-"""A real OpenSSH server on loopback, with keys of its own: for tests and for people who have no second machine."""
+"""A real OpenSSH server on loopback, with keys of its own: for tests and for people who have no second machine.
+
+`make lab` runs ``python tests/lab.py start``: the device `lab-ssh` of this workspace; ``stop`` leaves nothing behind.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +57,8 @@ class Server:
     def start(self) -> None:
         """Run it, and return when it listens."""
         assert SSHD is not None
-        Path("/run/sshd").mkdir(exist_ok=True) if os.geteuid() == 0 else None
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)  # where root's sshd drops its rights
         (self.folder / "sshd_config").write_text(CONFIG.format(port=self.port, folder=self.folder, more=self.more))
         with (self.folder / "sshd.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -129,3 +134,52 @@ def kill(process: int) -> None:
         os.kill(process, signal.SIGKILL)
     except ProcessLookupError:
         pass
+
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / ".lab"
+DEVICE_FILE = ROOT / "devices" / "lab-ssh.toml"
+
+
+def device_toml(made: Server, name: str = "lab-ssh") -> str:
+    """A device file for a server."""
+    return f"""# A server on this machine, made by 'make lab' and removed by 'make lab-stop'.
+name = "{name}"
+kind = "ssh"
+
+[ssh]
+host = "127.0.0.1"
+port = {made.port}
+key = "{made.key}"
+known_hosts = "{made.known_hosts}"
+config = "{made.folder}/no_config"
+python = ["{sys.executable}"]
+"""
+
+
+def start() -> None:
+    """Make a server and its device file."""
+    if SSHD is None:
+        sys.exit(f"the laboratory {MISSING}")
+    stop()
+    FOLDER.mkdir()
+    made = server(FOLDER, f"SetEnv XDG_CACHE_HOME={FOLDER}/cache")
+    made.start()
+    DEVICE_FILE.write_text(device_toml(made))
+    print(f"lab-ssh listens on port {made.port}: try 'hwnas devices check lab-ssh'")
+
+
+def stop() -> None:
+    """End the server and remove all that `start` made."""
+    try:
+        process = int((FOLDER / "sshd.pid").read_text())
+        for one in (process, *descendants(process)):
+            kill(one)
+    except (FileNotFoundError, ValueError):
+        pass
+    DEVICE_FILE.unlink(missing_ok=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    {"start": start, "stop": stop}[sys.argv[1]]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -50,9 +51,15 @@ class _Channel:
         try:
             self._configure()
             self.facts = self.ask({"do": "probe"})[0]["facts"]
-        except HwnasError:
+        except HwnasError as error:
             self.close()
-            raise
+            missing = re.search(r"No module named '(\w+)'", str(error))
+            if missing is None:
+                raise
+            raise DeviceError(
+                f"Python on {self._profile.name} lacks {missing[1]}: install numpy and onnxruntime there "
+                "(docs/devices.md says how for each kind of device)"
+            ) from error
 
     def _configure(self) -> None:
         cores = self._profile.cores
@@ -144,13 +151,16 @@ class OpenDevice:
 
     def _try_persistently(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
         """A group whose connection breaks is begun again, a few times: that says nothing about its models."""
-        for _ in range(ATTEMPTS - 1):
+        for attempt in range(ATTEMPTS):
             try:
+                if attempt:
+                    self._channel.restart()
                 return self._try_group(models, failed)
             except ConnectionLostError as error:
+                if attempt == ATTEMPTS - 1:
+                    raise
                 logger.warning("%s: connecting again", error)
-                self._channel.restart()
-        return self._try_group(models, failed)
+        raise AssertionError("not reached")
 
     def _try_group(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
         loaded: list[str] = []

@@ -149,6 +149,11 @@ class SshConnection:
         self._was_up = True
         return SshTransport(self, channel, process)
 
+    def connect(self) -> str:
+        """Connect, or make sure that the connection is there; the name of the server."""
+        self._transport()
+        return route(self.settings)[-1].name
+
     def program(self, call: str) -> paramiko.Channel:
         """Run a function of `bootstrap.py` there; the channel is its stdin and stdout."""
         text = f"{Path(bootstrap.__file__).read_text()}\n{call}()\n".encode()
@@ -220,12 +225,13 @@ class SshConnection:
         client = paramiko.SSHClient()  # knows no host keys, so that the policy judges every one
         client.set_missing_host_key_policy(policy)
         try:
+            sock = self._socket(hop)
             client.connect(
                 hop.host,
                 hop.port,
                 hop.user,
                 key_filename=[name for name in hop.keys if Path(name).exists()],  # type: ignore[arg-type]
-                sock=self._socket(hop),
+                sock=sock,
                 timeout=seconds,
                 banner_timeout=seconds,
                 auth_timeout=seconds,
@@ -258,6 +264,12 @@ class SshConnection:
             return DeviceError(
                 f"{hop.name} accepts no key of {hop.user or getpass.getuser()}: add one there with 'ssh-copy-id', or "
                 f"name user and key in the [ssh] table of {self.device}"
+            )
+        if isinstance(error, socket.gaierror):
+            return DeviceError(
+                f"cannot find {self.device}: no address is known for {hop.host!r}; write it as host into the [ssh] "
+                f"table of devices/{self.device}.toml, or as HostName under 'Host {hop.host}' into "
+                f"{self.settings.config}, then give 'hwnas devices check {self.device}'"
             )
         if isinstance(error, TimeoutError):
             return DeviceError(

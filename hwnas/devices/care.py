@@ -1,0 +1,59 @@
+"""What a person does with a far device besides measuring it: trust its host key, remove what the toolkit left there."""
+
+from __future__ import annotations
+
+from hwnas.core.errors import DeviceError, InputError
+from hwnas.devices.profile import DeviceProfile
+
+
+def trust(profile: DeviceProfile, replace: bool = False) -> str:
+    """Record the host key that a device shows, or that of the first unknown server on the way; says what was done.
+
+    Raises:
+        InputError: the device is not reached over SSH, or another key is recorded and is not to be replaced.
+        DeviceError: it cannot be reached.
+    """
+    from hwnas.devices import host_keys
+    from hwnas.devices.ssh import SshConnection
+
+    hop, key = SshConnection(_far(profile)).host_key()
+    shown = f"{key.fingerprint} ({key.get_name()})"
+    known = host_keys.recorded(hop.name, hop.known_hosts)
+    if key in known:
+        return f"{hop.name} is trusted already: {shown}"
+    if known and not replace:
+        expected = ", ".join(sorted({other.fingerprint for other in known}))
+        raise InputError(
+            f"{hop.name} shows {shown}, recorded is {expected}: if the device was set up anew, add --replace; if not, "
+            "somebody may be in between"
+        )
+    host_keys.record(hop.name, key, hop.known_hosts[0], replace)
+    return f"{hop.name} is trusted from now on, in {hop.known_hosts[0]}: {shown}; compare it with what the device says"
+
+
+def clean(profile: DeviceProfile) -> int:
+    """Remove the runners that are kept on a device; the number of bytes that this freed.
+
+    Raises:
+        InputError: the device is not reached over SSH.
+        DeviceError: it cannot be reached.
+    """
+    from hwnas.devices.ssh import LOST, SshConnection
+
+    connection = SshConnection(_far(profile))
+    try:
+        channel = connection.program("clean")
+        answer = b""
+        while part := channel.recv(64):
+            answer += part
+        return int(answer)
+    except (*LOST, ValueError) as error:
+        raise DeviceError(f"cannot clean {profile.name}: {error}") from error
+    finally:
+        connection.close()
+
+
+def _far(profile: DeviceProfile) -> DeviceProfile:
+    if profile.kind != "ssh":
+        raise InputError(f"{profile.name} is this machine: nothing is reached over SSH there")
+    return profile

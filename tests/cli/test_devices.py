@@ -1,0 +1,96 @@
+"""``hwnas devices`` and the main job, over a real SSH server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lab
+import pytest
+from command_line import hwnas
+from small_workspace import DEVICE, make_workspace
+
+pytestmark = pytest.mark.skipif(lab.SSHD is None, reason=lab.MISSING)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sshd")
+    made = lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def workspace(server, tmp_path_factory) -> Path:
+    path = make_workspace(tmp_path_factory.mktemp("work") / "ws")
+    rules = DEVICE.split('name = "local"')[1]
+    (path / "devices" / "far.toml").write_text(lab.device_toml(server, "far") + rules)
+    return path
+
+
+def devices(workspace: Path, *words: str) -> tuple[int, dict, str]:
+    code, out, err = hwnas("devices", *words, "--workspace", str(workspace), "--json")
+    return code, json.loads(out) if out else {}, err
+
+
+def test_check_says_in_order_what_works(workspace: Path) -> None:
+    code, document, _ = devices(workspace, "check", "far")
+    names = [step["name"] for step in document["steps"]]
+    assert (code, document["works"]) == (0, True)
+    assert names == ["connection", "runner", "models", "steadiness", "clock", "cores"]
+
+
+def test_check_ends_with_what_fails(workspace: Path, server) -> None:
+    file = workspace / "devices" / "away.toml"
+    file.write_text(lab.device_toml(server, "away").replace(f"port = {server.port}", f"port = {lab.free_port()}"))
+    code, document, _ = devices(workspace, "check", "away")
+    assert (code, document["works"]) == (3, False)
+    assert [step["state"] for step in document["steps"]] == ["fails"]
+    file.unlink()
+
+
+def test_trust_records_a_key_and_replaces_it_only_when_asked(workspace: Path, server, tmp_path: Path) -> None:
+    known = tmp_path / "known_hosts"
+    file = workspace / "devices" / "new.toml"
+    file.write_text(lab.device_toml(server, "new").replace(str(server.known_hosts), str(known)))
+    assert hwnas("profile", "--device", "new", "--workspace", str(workspace))[0] == 3
+    assert "is trusted from now on" in devices(workspace, "trust", "new")[1]["trusted"]
+    assert "is trusted already" in devices(workspace, "trust", "new")[1]["trusted"]
+    assert known.read_text() == server.known_hosts.read_text()
+    lab.make_key(tmp_path / "other")
+    kind, text = (tmp_path / "other.pub").read_text().split()[:2]
+    known.write_text(f"# mine\n[127.0.0.1]:{server.port} {kind} {text}\n")
+    code, _, err = devices(workspace, "trust", "new")
+    assert (code, "--replace" in err) == (2, True)
+    assert devices(workspace, "trust", "new", "--replace")[0] == 0
+    assert known.read_text() == "# mine\n" + server.known_hosts.read_text()
+    file.unlink()
+
+
+def test_clean_leaves_nothing_there(workspace: Path, server) -> None:
+    assert devices(workspace, "check", "far")[0] == 0
+    assert (server.folder / "cache" / "hwnas").is_dir()
+    assert devices(workspace, "clean", "far")[1]["freed_bytes"] > 1000
+    assert not (server.folder / "cache" / "hwnas").exists()
+    assert devices(workspace, "clean", "far")[1]["freed_bytes"] == 0
+
+
+def test_only_far_devices_are_trusted_and_cleaned(workspace: Path) -> None:
+    for word in ("trust", "clean"):
+        code, _, err = devices(workspace, word, "local")
+        assert (code, "is this machine" in err) == (2, True)
+
+
+def test_the_main_job_over_ssh(workspace: Path) -> None:
+    code, out, err = hwnas("profile", "--device", "far", "--workspace", str(workspace), "--json")
+    assert code == 0, err
+    (profile,) = json.loads(out)["devices"]
+    assert profile["rows"] > 100
+    code, out, err = hwnas(
+        "specialize", "--latency", "50ms", "--device", "far", "--workspace", str(workspace), "--json"
+    )
+    assert code == 0, err
+    document = json.loads(out)
+    assert (document["holds"], document["device"]) == (True, "far")
