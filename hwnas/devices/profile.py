@@ -84,7 +84,7 @@ class SshSettings(BaseModel):
     python: list[Word] = ["python3"]
     """What runs Python on the device: a command and its arguments."""
     connect_seconds: PositiveFloat = 10.0
-    """For each step of connecting."""
+    """For each step of connecting, and between looks at a connection on which nothing moves."""
     return_seconds: PositiveFloat = 300.0
     """How long a device that was lost in mid-measurement may take to come back, as after a reboot."""
 

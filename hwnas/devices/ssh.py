@@ -6,13 +6,14 @@ import getpass
 import hashlib
 import logging
 import socket
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import paramiko
 
@@ -29,8 +30,12 @@ ANSWER_SECONDS = 30.0
 """For a device to start Python, which takes seconds on a small board or under emulation."""
 PAUSES = (0.5, 1, 2, 5, 10)
 """Seconds between attempts to reach a lost device; the last one repeats."""
+PIECE = 1 << 15
+"""Bytes a send: as many as paramiko puts into one packet."""
 LOST = (paramiko.SSHException, OSError, EOFError)
 """What paramiko raises when a connection breaks or never comes about."""
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,8 @@ class SshConnection:
         try:
             channel = self._transport().open_session(timeout=self.settings.connect_seconds)
             channel.settimeout(ANSWER_SECONDS)
-            channel.exec_command(" ".join(command))
+            with self._at_most(ANSWER_SECONDS):  # paramiko itself would wait for ever
+                channel.exec_command(" ".join(command))
             channel.sendall(b"%08d" % len(text) + text)
         except LOST as error:
             self.close()
@@ -178,6 +184,17 @@ class SshConnection:
         except LOST:
             return False
         return True
+
+    @contextmanager
+    def _at_most(self, seconds: float) -> Iterator[None]:
+        """Hang up where the body takes longer."""
+        timer = threading.Timer(seconds, self.close)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
         """Hang up; the runner leaves when its stdin closes."""
@@ -363,9 +380,12 @@ class SshTransport:
     def request(self, header: dict[str, Any], body: bytes = b"", timeout_s: float = 60.0) -> runner.Frame:
         deadline = time.monotonic() + timeout_s
         try:
-            self._channel.settimeout(timeout_s)
-            self._channel.sendall(runner.encode_frame(header, body))
-            return runner.read_frame(lambda size: self._read(size, deadline))
+            frame, sent = runner.encode_frame(header, body), 0
+            while sent < len(frame):
+                sent += self._patiently(partial(self._channel.send, frame[sent : sent + PIECE]), deadline)
+            return runner.read_frame(
+                lambda size: self._patiently(partial(self._channel.recv, min(size, 1 << 20)), deadline)
+            )
         except (*LOST, runner.ClosedError, runner.FrameError) as error:
             raise self._died(error) from error
 
@@ -373,17 +393,23 @@ class SshTransport:
         with suppress(*LOST):
             self._channel.close()
 
-    def _read(self, size: int, deadline: float) -> bytes:
-        self._channel.settimeout(max(0.001, deadline - time.monotonic()))
-        part: bytes = self._channel.recv(min(size, 1 << 20))
-        return part
+    def _patiently(self, act: Callable[[], Result], deadline: float) -> Result:
+        """Send or receive something; while nothing moves, make sure now and then that the server is still there."""
+        while (left := deadline - time.monotonic()) > 0:
+            self._channel.settimeout(min(left, self._connection.settings.connect_seconds))
+            try:
+                return act()
+            except TimeoutError:
+                if not self._connection.alive():
+                    raise
+        raise TimeoutError("no answer in time")
 
     def _end(self) -> None:
         """Kill a runner that hangs: closing its stdin would not reach it."""
         with suppress(*LOST, DeviceError):
             channel = self._connection.program("end")
             channel.sendall(b"%08d" % self.pid)
-            channel.recv_exit_status()
+            channel.status_event.wait(ANSWER_SECONDS)
 
     def _died(self, error: BaseException) -> DeviceError:
         """The runner's end, or that of the connection: only the first says something about a model."""

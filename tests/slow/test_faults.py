@@ -1,0 +1,201 @@
+"""Two hundred seeded faults in campaigns over SSH, all on real processes: no row is lost, none is doubled.
+
+A campaign that a fault ends must end with a message of one line that names the device; the same campaign again goes on
+where it stood. At the end the journal holds every row once, and what was measured before the fault is still there,
+unchanged.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import lab
+import pytest
+from processes import alive
+from proxy import Proxy
+from tiny_models import matmul
+
+from hwnas.core.errors import HwnasError
+from hwnas.core.files import read_lines
+from hwnas.devices.campaign import campaign
+from hwnas.devices.device import open_device
+from hwnas.devices.profile import DeviceProfile, MeasuringRules, SshSettings
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(lab.SSHD is None, reason=lab.MISSING),
+]
+
+FAULTS = 25
+"""Of each of the eight kinds."""
+ROWS = 12
+RULES = MeasuringRules(group=3, rounds=2, min_samples=4, min_seconds=0.01, settle_runs=0, warm_up_max_seconds=0.01)
+MODELS = [(f"m{i}", matmul(16, i + 1)) for i in range(ROWS)]
+TALK = 60_000
+"""Bytes that such a campaign exchanges, in either direction, the greeting included; harm falls anywhere in them."""
+SECONDS = 1.2
+"""What it takes, about; processes are killed anywhere in it."""
+PROCESSES = multiprocessing.get_context("fork")
+
+
+@dataclass
+class Rig:
+    """A server, a proxy before it, and a journal."""
+
+    server: lab.Server
+    proxy: Proxy
+    journal: Path
+    python: list[str]
+
+    def profile(self) -> DeviceProfile:
+        server = self.server
+        settings = SshSettings(
+            host="127.0.0.1",
+            port=self.proxy.port,
+            key=server.key,
+            known_hosts=server.folder / "known_through_proxy",
+            config=server.folder / "none",
+            python=self.python,
+            connect_seconds=2,
+            return_seconds=15,
+        )
+        return DeviceProfile(name="far", kind="ssh", blocks=RULES, ssh=settings)
+
+    def run(self) -> None:
+        with open_device(self.profile()) as device:
+            campaign(device, [(name, lambda model=model: model) for name, model in MODELS], self.journal)
+
+    def vouch(self) -> None:
+        """Record the server's key for the proxy's port."""
+        kind, text = (self.server.folder / "host_key.pub").read_text().split()[:2]
+        known = self.server.folder / "known_through_proxy"
+        known.write_text(f"[127.0.0.1]:{self.proxy.port} {kind} {text}\n")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[lab.Server]:
+    folder = tmp_path_factory.mktemp("sshd")
+    made = lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def rig(server, tmp_path) -> Iterator[Rig]:
+    proxy = Proxy(server.port)
+    proxy.start()
+    made = Rig(server, proxy, tmp_path / "journal.jsonl", [sys.executable])
+    made.vouch()
+    yield made
+    proxy.stop()
+
+
+def rows(journal: Path) -> list[str]:
+    return [line["name"] for line in read_lines(journal) if line["kind"] == "measured"]
+
+
+def survive(rig: Rig, run: Callable[[], None]) -> str | None:
+    """One run with its fault, then runs without until one ends well; the message of the first, if it failed."""
+    message = None
+    try:
+        run()
+    except HwnasError as error:
+        message = str(error)
+        assert "\n" not in message
+        assert "far" in message or str(rig.journal.parent) in message
+    before = read_lines(rig.journal) if rig.journal.exists() else []
+    rig.proxy.harm = None
+    rig.run()
+    after = read_lines(rig.journal)
+    assert after[: len(before)] == before
+    assert sorted(rows(rig.journal)) == sorted(name for name, _ in MODELS)
+    return message
+
+
+@pytest.mark.parametrize("seed", range(FAULTS))
+@pytest.mark.parametrize("harm", ["cut", "stall", "flip"])
+def test_the_network_does_harm(rig: Rig, harm: str, seed: int) -> None:
+    rng = random.Random(f"{harm}{seed}")
+    rig.proxy.harm, rig.proxy.after = harm, rng.randrange(TALK)
+    rig.proxy.to_server = rng.random() < 0.5
+    survive(rig, rig.run)
+
+
+def later(seconds: float, act: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, act)
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize("seed", range(FAULTS))
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_runner_is_killed_or_hangs(rig: Rig, sign: signal.Signals, seed: int) -> None:
+    def harm() -> None:
+        for process in rig.server.children():
+            with_runner = Path(f"/proc/{process}/cmdline")
+            if alive(process) and b"runner-" in with_runner.read_bytes():
+                os.kill(process, sign)
+
+    timer = later(random.Random(seed).uniform(0.2, SECONDS), harm)
+    survive(rig, rig.run)
+    timer.cancel()
+
+
+@pytest.mark.parametrize("seed", range(FAULTS))
+def test_the_server_reboots(rig: Rig, seed: int) -> None:
+    def harm() -> None:
+        rig.server.stop()
+        time.sleep(0.3)
+        rig.server.start()
+
+    timer = later(random.Random(seed).uniform(0.1, SECONDS), harm)
+    survive(rig, rig.run)
+    timer.join()
+
+
+@pytest.mark.parametrize("seed", range(FAULTS))
+def test_the_client_is_killed(rig: Rig, seed: int) -> None:
+    def run() -> None:
+        client = PROCESSES.Process(target=rig.run)
+        client.start()
+        client.join(random.Random(seed).uniform(0.1, SECONDS))
+        client.kill()
+        client.join()
+
+    survive(rig, run)
+
+
+@pytest.mark.parametrize("seed", range(FAULTS))
+def test_the_host_key_changes_on_the_way(rig: Rig, seed: int) -> None:
+    """The connection is cut, and the server that answers then shows another key."""
+    known = rig.server.folder / "known_through_proxy"
+    rng = random.Random(seed)
+    lab.make_key(rig.journal.parent / "other")
+    kind, text = (rig.journal.parent / "other.pub").read_text().split()[:2]
+
+    def harm() -> None:
+        known.write_text(f"[127.0.0.1]:{rig.proxy.port} {kind} {text}\n")
+        for process in rig.server.children():
+            lab.kill(process)
+
+    timer = later(rng.uniform(0.1, SECONDS), harm)
+
+    def run() -> None:
+        try:
+            rig.run()
+        finally:
+            timer.join()
+            rig.vouch()
+
+    message = survive(rig, run)
+    assert message is None or "SHA256:" in message
