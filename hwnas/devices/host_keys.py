@@ -28,17 +28,26 @@ def recorded(name: str, files: Iterable[Path]) -> list[paramiko.PKey]:
     Raises:
         InputError: a file cannot be read.
     """
-    found: list[paramiko.PKey] = []
+    found = []
     for path in files:
-        keys = paramiko.HostKeys()
-        try:
-            keys.load(str(path))
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError, paramiko.hostkeys.InvalidHostKey) as error:
-            raise InputError(f"cannot read host keys in {path}: {error}; correct the file") from error
-        found += (keys.lookup(name) or {}).values()
+        for line in _lines(path):
+            if _is_of(line, name):
+                try:
+                    entry = paramiko.hostkeys.HostKeyEntry.from_line(line.strip())
+                except paramiko.hostkeys.InvalidHostKey as error:
+                    raise InputError(f"{path} holds a damaged key of {name}: correct that line") from error
+                if entry is not None:
+                    found.append(entry.key)
     return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read host keys in {path}: {error}; make it a readable text file") from error
 
 
 def refuse_unknown(name: str, key: paramiko.PKey, files: Iterable[Path], device: str) -> None:
@@ -96,9 +105,4 @@ def _is_of(line: str, name: str) -> bool:
 def _revoked(key: paramiko.PKey, files: Iterable[Path]) -> bool:
     """Whether a file marks this key as revoked, for whichever server."""
     text = key.get_base64()
-    return any(
-        line.startswith("@revoked") and text in line.split()
-        for path in files
-        if path.exists()
-        for line in path.read_text().splitlines()
-    )
+    return any(line.startswith("@revoked") and text in line.split() for path in files for line in _lines(path))

@@ -255,9 +255,12 @@ class SshConnection:
                 channel_timeout=seconds,
                 transport_factory=partial(_preferring, host_keys.recorded(hop.name, hop.known_hosts)),
             )
-        except BaseException as error:
+        except LOST as error:
             client.close()
             raise self._why(hop, error) from error
+        except BaseException:
+            client.close()
+            raise
         transport = client.get_transport()
         assert transport is not None
         transport.set_keepalive(KEEPALIVE_SECONDS)
@@ -273,7 +276,7 @@ class SshConnection:
             return paramiko.ProxyCommand(hop.proxy_command)
         return socket.create_connection((hop.host, hop.port), timeout=seconds)
 
-    def _why(self, hop: Hop, error: BaseException) -> BaseException:
+    def _why(self, hop: Hop, error: Exception) -> DeviceError:
         """What to tell a person about a server that cannot be entered."""
         if isinstance(error, paramiko.PasswordRequiredException):
             return DeviceError(f"the key for {hop.name} has a passphrase: add it to the agent with 'ssh-add'")
@@ -292,9 +295,7 @@ class SshConnection:
             return DeviceError(
                 f"{hop.name} does not answer within {self.settings.connect_seconds:g} s: is {self.device} switched on?"
             )
-        if isinstance(error, LOST):
-            return DeviceError(f"cannot reach {self.device} at {hop.name}: {_reason(error)}")
-        return error
+        return DeviceError(f"cannot reach {self.device} at {hop.name}: {_reason(error)}")
 
 
 class _Strict(paramiko.MissingHostKeyPolicy):
