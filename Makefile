@@ -40,7 +40,8 @@ check: lint types imports test
 docs: setup
 	$(BIN)/python docs/make_cli.py
 
-# A device to try SSH with, on this machine: lab-ssh. Needs OpenSSH's server.
+# Devices to try SSH with, on this machine: lab-ssh, and lab-arm, an emulated aarch64. They need Debian's openssh-server
+# and qemu-user-static.
 lab: setup
 	$(BIN)/python tests/lab.py start
 

@@ -15,6 +15,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import lab_arm
+
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 MISSING = "needs OpenSSH's server: install openssh-server"
 
@@ -138,10 +140,10 @@ def kill(process: int) -> None:
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".lab"
-DEVICE_FILE = ROOT / "devices" / "lab-ssh.toml"
+DEVICES = ROOT / "devices"
 
 
-def device_toml(made: Server, name: str = "lab-ssh") -> str:
+def device_toml(made: Server, name: str = "lab-ssh", python: str = sys.executable) -> str:
     """A device file for a server."""
     return f"""# A server on this machine, made by 'make lab' and removed by 'make lab-stop'.
 name = "{name}"
@@ -153,20 +155,49 @@ port = {made.port}
 key = "{made.key}"
 known_hosts = "{made.known_hosts}"
 config = "{made.folder}/no_config"
-python = ["{sys.executable}"]
+python = ["{python}"]
+"""
+
+
+BRIEF = """
+# Emulated, everything takes some thirty times as long.
+[blocks]
+rounds = 2
+min_samples = 4
+min_seconds = 0.001
+warm_up_max_seconds = 0.1
+[networks]
+rounds = 2
+min_samples = 4
+min_seconds = 0.01
+warm_up_max_seconds = 0.5
+[finalists]
+rounds = 2
+min_samples = 10
+min_seconds = 0.1
+[verify]
+rounds = 2
+min_samples = 20
+min_seconds = 1.0
 """
 
 
 def start() -> None:
-    """Make a server and its device file."""
+    """Make a server and the device files of what it can run."""
     if SSHD is None:
         sys.exit(f"the laboratory {MISSING}")
     stop()
     FOLDER.mkdir()
     made = server(FOLDER, f"SetEnv XDG_CACHE_HOME={FOLDER}/cache")
     made.start()
-    DEVICE_FILE.write_text(device_toml(made))
+    (DEVICES / "lab-ssh.toml").write_text(device_toml(made))
     print(f"lab-ssh listens on port {made.port}: try 'hwnas devices check lab-ssh'")
+    if lab_arm.QEMU is None or lab_arm.APT is None:
+        print(f"no lab-arm: it {lab_arm.MISSING}")
+        return
+    python = lab_arm.build(FOLDER / "arm")
+    (DEVICES / "lab-arm.toml").write_text(device_toml(made, "lab-arm", str(python)) + BRIEF)
+    print("lab-arm is the same server, and an emulated aarch64 behind it: try 'hwnas devices check lab-arm'")
 
 
 def stop() -> None:
@@ -177,7 +208,8 @@ def stop() -> None:
             kill(one)
     except (FileNotFoundError, ValueError):
         pass
-    DEVICE_FILE.unlink(missing_ok=True)
+    for name in ("lab-ssh", "lab-arm"):
+        (DEVICES / f"{name}.toml").unlink(missing_ok=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 

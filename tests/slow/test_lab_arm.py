@@ -1,0 +1,55 @@
+"""The whole job on another processor: an emulated aarch64 behind a real SSH server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import lab
+import lab_arm
+import pytest
+from command_line import hwnas
+from small_workspace import make_workspace
+from tiny_space import TINY
+from tiny_training import RECIPE_TEXT, stripes
+
+from hwnas.ofa_supernet.data import READERS
+from hwnas.spaces.ofa_mbv3 import LAYOUTS
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(lab.SSHD is None, reason=lab.MISSING),
+    pytest.mark.skipif(lab_arm.QEMU is None or lab_arm.APT is None, reason=lab_arm.MISSING),
+]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setitem(LAYOUTS, "ofa_mbv3/tiny/v1", TINY)
+    monkeypatch.setitem(READERS, "stripes", stripes)
+    path = make_workspace(tmp_path / "ws", RECIPE_TEXT, stripes(tmp_path))
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    python = lab_arm.build(tmp_path / "arm")
+    made = lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
+    made.start()
+    (path / "devices/lab-arm.toml").write_text(lab.device_toml(made, "lab-arm", str(python)) + lab.BRIEF)
+    yield path
+    made.stop()
+
+
+def test_a_model_is_made_for_another_processor_and_verified_there(workspace: Path) -> None:
+    at = ["--device", "lab-arm", "--workspace", str(workspace), "--json"]
+    code, out, err = hwnas("profile", *at)
+    assert code == 0, err
+    (profile,) = json.loads(out)["devices"]
+    assert not profile["failed"]
+    provenance = json.loads((workspace / "luts/lab-arm/random/table.json").read_text())
+    assert provenance["device"]["machine"] == "aarch64"
+    assert "Cortex-A57" in provenance["device"]["cpu"]
+    code, out, err = hwnas("specialize", "--latency", "10s", *at)
+    assert code == 0, err
+    document = json.loads(out)
+    assert (document["holds"], document["device"], document["verified_by"]) == (True, "lab-arm", "measurement")
+    assert document["measured"]["latency_ms"]["p90"] > 1
