@@ -14,8 +14,11 @@ from hwnas.core.progress import Progress, silent
 from hwnas.core.units import parse_latency_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hwnas.config import Settings
     from hwnas.pipeline.check import CheckReport
+    from hwnas.pipeline.fleet import FleetReport
     from hwnas.pipeline.profile import ProfileReport
     from hwnas.pipeline.specialize import SpecializeReport
 
@@ -130,6 +133,12 @@ class Workspace:
         from hwnas.pipeline.profile import profile_device
 
         return profile_device(self, device=device or self.settings.device, progress=progress)
+
+    def profile_fleet(self, devices: Sequence[str], *, progress: Progress = silent) -> FleetReport:
+        """Profile several devices side by side; one that fails leaves the others alone."""
+        from hwnas.pipeline.fleet import profile_fleet
+
+        return profile_fleet(self, devices, progress)
 
     def specialize(
         self, latency: str, device: str | None = None, *, seed: int | None = None, progress: Progress = silent

@@ -12,30 +12,52 @@ from hwnas.cli._progress import progress
 
 
 @click.command("profile", short_help="Measure a device and build its latency table.")
-@click.option("--device", "devices", metavar="NAME", multiple=True, help="A file of devices/; may be repeated.")
+@click.option(
+    "--device", "devices", metavar="NAME", multiple=True, help="A file of devices/; several: a,b,c, or repeated."
+)
+@click.option("--all", "every", is_flag=True, help="Every file of devices/.")
 @workspace_option
 @json_option
-def command(devices: tuple[str, ...], workspace_path: Path, as_json: bool) -> int:
+def command(devices: tuple[str, ...], every: bool, workspace_path: Path, as_json: bool) -> int:
     """Measure a device, build its latency table, and report how well it predicts.
 
     Every finished measurement is kept: interrupt it at any moment, and the same command goes on where it stopped.
+    Several devices are measured side by side, and those that are the same are compared.
 
     \b
     Examples:
       hwnas profile
-      hwnas profile --device local --json
+      hwnas profile --device pixel,jetson --json
     """
+    if every and devices:
+        raise click.UsageError("give --device or --all, not both")
     with quiet_stdout(), progress() as report:
         from hwnas.workspace import Workspace
 
         workspace = Workspace(workspace_path)
-        names = devices or (workspace.settings.device,)
-        profiles = [workspace.profile(name, progress=report).to_json() for name in names]
-    show({"schema": 1, "devices": profiles}, "\n".join(map(_text, profiles)), as_json)
-    return 1 if any(profile["failed"] for profile in profiles) else 0
+        named = tuple(dict.fromkeys(name for text in devices for name in text.split(",")))
+        names = tuple(workspace.device_names()) if every else named or (workspace.settings.device,)
+        for name in names:
+            workspace.device_file(name)  # a name that is none is told before anything is measured
+        fleet = workspace.profile_fleet(names, progress=report)
+    document = fleet.to_json()
+    text = [*map(_text, document["devices"]), *map(_units, document["units"])]
+    show(document, "\n".join(text), as_json)
+    return fleet.exit_code
+
+
+def _units(units: dict[str, Any]) -> str:
+    first, second = units["devices"]
+    verdict = "agree" if units["agree"] else "differ: a table of one does not serve the other"
+    return (
+        f"{first} and {second} are the same model and {verdict}; {second} takes {units['median_ratio']:.3f} times as "
+        f"long ({units['low']:.3f} to {units['high']:.3f} for nine rows in ten, {units['rows']} rows)"
+    )
 
 
 def _text(profile: dict[str, Any]) -> str:
+    if "error" in profile:
+        return f"{profile['device']}: not profiled: {profile['error']}"
     lines = [
         f"{profile['device']}: {profile['rows']} rows in {', '.join(profile['tables'])} "
         f"({profile['seconds']:.0f} s now; {profile['device_seconds']:.0f} s on the device in all)"

@@ -23,6 +23,11 @@ class ProfileReport:
     table: str
     profiled: Profiled
 
+    @property
+    def exit_code(self) -> int:
+        """1 where a block does not run on the device, so that the table has holes."""
+        return 1 if self.profiled.table.provenance.failed else 0
+
     def to_json(self) -> dict[str, Any]:
         """One entry of `devices` in the document of `hwnas profile --json`."""
         profiled = self.profiled

@@ -1,0 +1,149 @@
+"""Several devices profiled side by side, and units of one model checked against each other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hwnas.core.errors import HwnasError
+from hwnas.core.progress import Progress, silent
+from hwnas.devices.facts import identity
+from hwnas.luts import LatencyTable
+from hwnas.pipeline.profile import ProfileReport, profile_device
+
+if TYPE_CHECKING:
+    from hwnas.workspace import Workspace
+
+AGREE = 0.05
+"""Units of one model whose tables are further apart than this at the median are not interchangeable: chips of one make
+differ by a few percent, a case without cooling or another power supply makes more."""
+
+
+@dataclass(frozen=True)
+class NotProfiled:
+    """A device that could not be profiled, and why."""
+
+    device: str
+    why: str
+    exit_code: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of `devices` like that of a profiled one, with `error`."""
+        nothing: dict[str, Any] = {"tables": [], "rows": 0, "failed": [], "device_seconds": 0.0, "report_card": []}
+        return {"device": self.device, **nothing, "seconds": self.seconds, "error": self.why}
+
+
+@dataclass(frozen=True)
+class Units:
+    """Two devices that call themselves the same: the ratio of their times, row by row."""
+
+    devices: tuple[str, str]
+    rows: int
+    median_ratio: float
+    low: float
+    high: float
+    """Between these lie nine rows in ten."""
+
+    @property
+    def agree(self) -> bool:
+        """A table of one serves the other."""
+        return abs(self.median_ratio - 1) <= AGREE
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of `units` in the document of `hwnas profile --json`."""
+        return {**asdict(self), "devices": list(self.devices), "agree": self.agree}
+
+
+@dataclass(frozen=True, eq=False)
+class FleetReport:
+    """What profiling several devices gave, in the order they were asked for."""
+
+    devices: tuple[ProfileReport | NotProfiled, ...]
+    units: tuple[Units, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """The greatest of the devices'."""
+        return max(report.exit_code for report in self.devices)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `hwnas profile --json`."""
+        return {
+            "schema": 1,
+            "devices": [report.to_json() for report in self.devices],
+            "units": [units.to_json() for units in self.units],
+        }
+
+
+def profile_fleet(workspace: Workspace, devices: Sequence[str], progress: Progress = silent) -> FleetReport:
+    """Profile devices side by side, a thread each; one that fails leaves the others alone.
+
+    Raises:
+        InputError, DeviceError: there is but one device, and it cannot be profiled.
+    """
+    if len(devices) == 1:
+        return FleetReport((profile_device(workspace, device=devices[0], progress=progress),), ())
+    reports: dict[str, ProfileReport | NotProfiled] = {}
+    bugs: list[BaseException] = []
+    # Daemons, so that Ctrl-C ends the program at once: every finished measurement is in a journal already.
+    threads = [
+        threading.Thread(target=_one, args=(workspace, name, reports, bugs, progress), daemon=True) for name in devices
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for bug in bugs:
+        raise bug
+    return FleetReport(tuple(reports[name] for name in devices), tuple(_units(list(reports.values()))))
+
+
+def _one(
+    workspace: Workspace,
+    device: str,
+    reports: dict[str, ProfileReport | NotProfiled],
+    bugs: list[BaseException],
+    progress: Progress,
+) -> None:
+    started = time.monotonic()
+    try:
+        labelled = partial(_labelled, progress, device)
+        reports[device] = profile_device(workspace, device=device, progress=labelled)
+    except HwnasError as error:
+        reports[device] = NotProfiled(device, str(error), error.exit_code, round(time.monotonic() - started, 3))
+    except Exception as error:  # noqa: BLE001 - raised again where it is seen
+        bugs.append(error)
+
+
+def _labelled(progress: Progress, device: str, stage: str, done: int, total: int) -> None:
+    progress(f"{device}: {stage}", done, total)
+
+
+def _units(reports: Sequence[ProfileReport | NotProfiled]) -> list[Units]:
+    """Every two tables of devices that are the same but for their names."""
+    tables = [(r.device, r.profiled.table) for r in reports if isinstance(r, ProfileReport)]
+    return [
+        compare(first, second)
+        for first, second in combinations(tables, 2)
+        if _model(first[1]) == _model(second[1]) and set(first[1].rows) & set(second[1].rows)
+    ]
+
+
+def _model(table: LatencyTable) -> dict[str, Any]:
+    return {**identity(table.provenance.device), "device": None}
+
+
+def compare(first: tuple[str, LatencyTable], second: tuple[str, LatencyTable]) -> Units:
+    """The second's times over the first's, on the rows that both have."""
+    both = sorted(set(first[1].rows) & set(second[1].rows))
+    ratios = np.array([second[1].rows[key].median_ms / first[1].rows[key].median_ms for key in both])
+    low, middle, high = (float(value) for value in np.percentile(ratios, (5, 50, 95)))
+    return Units((first[0], second[0]), len(both), middle, low, high)
