@@ -43,7 +43,7 @@ docs: setup
 # Devices to try SSH with, on this machine: lab-ssh, and lab-arm, an emulated aarch64. They need Debian's openssh-server
 # and qemu-user-static.
 lab: setup
-	$(BIN)/python tests/lab.py start
+	$(BIN)/python tests/ssh_lab.py start
 
 lab-stop: setup
-	$(BIN)/python tests/lab.py stop
+	$(BIN)/python tests/ssh_lab.py stop

@@ -39,9 +39,9 @@ TEMPLATE = (
 """What `hwnas init` copies; pyproject.toml puts the same list into the wheel."""
 
 _STAGING = ".hwnas-init"
-LEFT_OUT = ("checkpoint.safetensors", "teacher.safetensors", "*.tmp", "__pycache__")
-"""Names that no template carries: what only an unfinished training needs, and what killed writers leave; pyproject.toml
-leaves them out of the wheel and .gitignore out of the repository."""
+LEFT_OUT = ("checkpoint.safetensors", "teacher.safetensors", "lab-*.toml", "*.tmp", "__pycache__")
+"""Names that no template carries: what only an unfinished training needs, devices of the laboratory, and what killed
+writers leave; pyproject.toml leaves them out of the wheel and .gitignore out of the repository."""
 
 
 class Workspace:

@@ -23,6 +23,9 @@ def command(context: click.Context, workspace_path: Path, as_json: bool) -> None
       hwnas devices check pixel
     """
     if context.invoked_subcommand is not None:
+        given = context.get_parameter_source("workspace_path") is click.core.ParameterSource.COMMANDLINE
+        if given or as_json:
+            raise click.UsageError(f"give --workspace and --json after {context.invoked_subcommand}", context)
         return
     with quiet_stdout():
         from hwnas.workspace import Workspace

@@ -32,11 +32,14 @@ def command(devices: tuple[str, ...], every: bool, workspace_path: Path, as_json
     if every and devices:
         raise click.UsageError("give --device or --all, not both")
     with quiet_stdout(), progress() as report:
+        from hwnas.core.errors import InputError
         from hwnas.workspace import Workspace
 
         workspace = Workspace(workspace_path)
         named = tuple(dict.fromkeys(name for text in devices for name in text.split(",")))
         names = tuple(workspace.device_names()) if every else named or (workspace.settings.device,)
+        if not names:
+            raise InputError(f"no device files in {workspace.devices_folder}: write one (docs/devices.md says how)")
         for name in names:
             workspace.device_file(name)  # a name that is none is told before anything is measured
         fleet = workspace.profile_fleet(names, progress=report)

@@ -22,10 +22,12 @@ import sys
 from pathlib import Path
 
 RECEIVE = (
-    'import os;r=lambda n,b=b"":b if len(b)==n else r(n,b+(os.read(0,n-len(b))or exit()));'
+    "import sys;sys.path=[p for p in sys.path if p];import os;"
+    'r=lambda n,b=b"":b if len(b)==n else r(n,b+(os.read(0,n-len(b))or exit()));'
     'exec(compile(r(int(r(8))),"hwnas","exec"))'
 )
-"""One line, and no single quotes, so that every shell takes it in single quotes as it is."""
+"""One line, and no single quotes, so that every shell takes it in single quotes as it is. The folder where it runs, a
+person's home, leaves the search path: a random.py there is not Python's."""
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwnas"
 """Where runners are kept on the device: all that stays there."""
 

@@ -27,7 +27,12 @@ def trust(profile: DeviceProfile, replace: bool = False) -> str:
             f"{hop.name} shows {shown}, recorded is {expected}: if the device was set up anew, add --replace; if not, "
             "somebody may be in between"
         )
+    if host_keys.revoked(key, hop.known_hosts):
+        raise InputError(f"{hop.name} shows {shown}, which is revoked: ask who runs it for the right key")
     host_keys.record(hop.name, key, hop.known_hosts[0], replace)
+    others = [path for path in hop.known_hosts[1:] if set(host_keys.recorded(hop.name, [path])) - {key}]
+    if others:
+        raise InputError(f"the key of {hop.name} is recorded, but {others[0]} still holds another: remove it there")
     return f"{hop.name} is trusted from now on, in {hop.known_hosts[0]}: {shown}; compare it with what the device says"
 
 
@@ -38,17 +43,18 @@ def clean(profile: DeviceProfile) -> int:
         InputError: the device is not reached over SSH.
         DeviceError: it cannot be reached.
     """
-    from hwnas.devices.ssh import LOST, SshConnection
+    from hwnas.devices.ssh import LOST, SshConnection, last_words
 
     connection = SshConnection(_far(profile))
     try:
         channel = connection.program("clean")
         answer = b""
-        while part := channel.recv(64):
-            answer += part
-        return int(answer)
-    except (*LOST, ValueError) as error:
-        raise DeviceError(f"cannot clean {profile.name}: {error}") from error
+        try:
+            while part := channel.recv(64):
+                answer += part
+            return int(answer)
+        except (*LOST, ValueError) as error:
+            raise DeviceError(f"cannot clean {profile.name}: {last_words(channel, error)}") from error
     finally:
         connection.close()
 

@@ -13,6 +13,7 @@ import numpy as np
 from hwnas.core.errors import DeviceError, HwnasError, InputError
 from hwnas.core.metrics import Measurement
 from hwnas.core.protocols import DeviceModel
+from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
 from hwnas.devices.transport import ConnectionLostError, LocalTransport, RunnerDiedError, Transport
 
@@ -34,7 +35,7 @@ class ModelsFailedError(DeviceError):
 
 
 class _Channel:
-    """One runner, replaced by a fresh one when it dies."""
+    """One runner, replaced by a fresh one when it dies or the way to it breaks."""
 
     def __init__(self, profile: DeviceProfile, connect: Callable[[], Transport]) -> None:
         self._profile = profile
@@ -43,14 +44,33 @@ class _Channel:
         self.groups = 0
         self._transport: Transport | None = None
         self.facts: dict[str, Any] = {}
-        self.restart()
+        self._restart()
 
-    def restart(self) -> None:
+    def ready(self) -> None:
+        """Make sure that there is a runner.
+
+        Raises:
+            DeviceError: none stays up, or the device came back as another.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                if self._transport is None:
+                    self._restart()
+                return
+            except GONE as error:
+                if attempt == ATTEMPTS - 1:
+                    raise DeviceError(
+                        f"no runner stays up on {self._profile.name} ({error}); what was measured is kept: give the "
+                        "same command again"
+                    ) from error
+                logger.warning("%s: once more", error)
+
+    def _restart(self) -> None:
         self.close()
         self._transport = self._connect()
         try:
             self._configure()
-            self.facts = self.ask({"do": "probe"})[0]["facts"]
+            facts = self.ask({"do": "probe"})[0]["facts"]
         except HwnasError as error:
             self.close()
             missing = re.search(r"No module named '(\w+)'", str(error))
@@ -60,6 +80,15 @@ class _Channel:
                 f"Python on {self._profile.name} lacks {missing[1]}: install numpy and onnxruntime there "
                 "(docs/devices.md says how for each kind of device)"
             ) from error
+        before, now = identity(self.facts), identity(facts)
+        if self.facts and before != now:
+            key = next(key for key in before if before[key] != now[key])
+            self.close()
+            raise DeviceError(
+                f"{self._profile.name} came back as another: {key} was {before[key]!r} and is {now[key]!r}; set it "
+                "up as before and give the same command again"
+            )
+        self.facts = facts
 
     def _configure(self) -> None:
         cores = self._profile.cores
@@ -76,7 +105,11 @@ class _Channel:
         """A request whose error answer becomes a `DeviceError`."""
         if self._transport is None:
             raise DeviceError(f"{self._profile.name} is closed: open it again")
-        answer, data = self._transport.request(header, body, timeout_s)
+        try:
+            answer, data = self._transport.request(header, body, timeout_s)
+        except GONE:
+            self.close()
+            raise
         if not answer.get("ok"):
             raise DeviceError(str(answer.get("error", "the runner gave no reason")))
         return answer, data
@@ -139,7 +172,6 @@ class OpenDevice:
         try:
             results = self._try_persistently(models, failed)
         except RunnerDiedError as error:
-            self._channel.restart()
             if suspected:
                 failed[models[0].name] = str(error)
                 return
@@ -152,13 +184,15 @@ class OpenDevice:
     def _try_persistently(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
         """A group whose connection breaks is begun again, a few times: that says nothing about its models."""
         for attempt in range(ATTEMPTS):
+            self._channel.ready()
             try:
-                if attempt:
-                    self._channel.restart()
-                return self._try_group(models, failed)
+                return self._try_group([model for model in models if model.name not in failed], failed)
             except ConnectionLostError as error:
                 if attempt == ATTEMPTS - 1:
-                    raise
+                    raise DeviceError(
+                        f"{error}, {ATTEMPTS} times at the same models; what was measured is kept: give the same "
+                        "command again"
+                    ) from error
                 logger.warning("%s: connecting again", error)
         raise AssertionError("not reached")
 

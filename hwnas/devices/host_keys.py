@@ -34,7 +34,7 @@ def recorded(name: str, files: Iterable[Path]) -> list[paramiko.PKey]:
             if _is_of(line, name):
                 try:
                     entry = paramiko.hostkeys.HostKeyEntry.from_line(line.strip())
-                except paramiko.hostkeys.InvalidHostKey as error:
+                except (paramiko.hostkeys.InvalidHostKey, paramiko.SSHException, ValueError) as error:
                     raise InputError(f"{path} holds a damaged key of {name}: correct that line") from error
                 if entry is not None:
                     found.append(entry.key)
@@ -57,7 +57,7 @@ def refuse_unknown(name: str, key: paramiko.PKey, files: Iterable[Path], device:
     """
     files = list(files)
     trusted = recorded(name, files)
-    if _revoked(key, files):
+    if revoked(key, files):
         raise HostKeyError(f"the host key of {name}, {key.fingerprint}, is revoked: ask who runs it for the right one")
     if key in trusted:
         return
@@ -78,31 +78,38 @@ def record(name: str, key: paramiko.PKey, path: Path, replace: bool) -> None:
     """Add a server's key to a known_hosts file; with `replace` in the place of all that is there for this server.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or is none.
     """
-    line = f"{name} {key.get_name()} {key.get_base64()}\n"
     path = path.resolve()  # a link stays a link
+    if path.exists() and not path.is_file():
+        raise InputError(f"host keys cannot be kept in {path}: name a file as known_hosts in the [ssh] table")
+    line = f"{name} {key.get_name()} {key.get_base64()}\n"
+    kept = [old for old in _lines(path) if not (replace and _is_of(old, name))]
     try:
-        text = path.read_text() if path.exists() else ""
-        kept = [old for old in text.splitlines(keepends=True) if not (replace and _is_of(old, name))]
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        gap = "\n" if kept and not kept[-1].endswith("\n") else ""
-        write_atomic(path, "".join(kept) + gap + line)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot write {path}: {error}; make it writable") from error
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        write_atomic(path, "".join(f"{old}\n" for old in kept) + line)
+        path.chmod(mode)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; make it writable") from error
 
 
 def _is_of(line: str, name: str) -> bool:
     """Whether a known_hosts line names this server, plainly or hashed."""
     if not line.strip() or line.startswith(("#", "@")):
         return False
-    names = line.split()[0].split(",")
-    return any(
-        one == name or (one.startswith("|1|") and paramiko.HostKeys.hash_host(name, one) == one) for one in names
-    )
+    return any(one == name or _hashed(name, one) for one in line.split()[0].split(","))
 
 
-def _revoked(key: paramiko.PKey, files: Iterable[Path]) -> bool:
+def _hashed(name: str, text: str) -> bool:
+    """Whether a hashed name in a known_hosts file is this one; a damaged one is nobody's."""
+    try:
+        return text.startswith("|1|") and paramiko.HostKeys.hash_host(name, text) == text
+    except (ValueError, AssertionError, IndexError):
+        return False
+
+
+def revoked(key: paramiko.PKey, files: Iterable[Path]) -> bool:
     """Whether a file marks this key as revoked, for whichever server."""
     text = key.get_base64()
     return any(line.startswith("@revoked") and text in line.split() for path in files for line in _lines(path))

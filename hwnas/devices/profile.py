@@ -72,7 +72,7 @@ class SshSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: Annotated[str, Field(min_length=1)]
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9:][A-Za-z0-9._:%-]*$")]
     """A name in `config`, a host name or an address."""
     port: Annotated[int, Field(gt=0, lt=65536)] | None = None
     user: str | None = None

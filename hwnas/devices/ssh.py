@@ -10,19 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import paramiko
 
-from hwnas.core.errors import DeviceError, InputError
+from hwnas.core.errors import DeviceError
 from hwnas.devices import bootstrap, host_keys, runner
-from hwnas.devices.profile import DeviceProfile, SshSettings
+from hwnas.devices.profile import DeviceProfile
+from hwnas.devices.ssh_route import Hop, route
 from hwnas.devices.transport import RUNNER, ConnectionLostError, RunnerDiedError
 
 logger = logging.getLogger(__name__)
+# It logs what it raises as well, with a traceback; without a handler of its own that would go to stderr.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 KEEPALIVE_SECONDS = 15
 """Between signs of life on an idle connection: less than the minute after which home routers forget one."""
@@ -30,83 +33,14 @@ ANSWER_SECONDS = 30.0
 """For a device to start Python, which takes seconds on a small board or under emulation."""
 PAUSES = (0.5, 1, 2, 5, 10)
 """Seconds between attempts to reach a lost device; the last one repeats."""
+LEAVE_SECONDS = 2.0
+"""For a runner to leave once its stdin is closed, which it looks at between bursts."""
 PIECE = 1 << 15
 """Bytes a send: as many as paramiko puts into one packet."""
 LOST = (paramiko.SSHException, OSError, EOFError)
 """What paramiko raises when a connection breaks or never comes about."""
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Hop:
-    """One server on the way, the device itself being the last."""
-
-    host: str
-    port: int
-    user: str | None
-    keys: tuple[str, ...]
-    known_hosts: tuple[Path, ...]
-    proxy_command: str | None = None
-
-    @property
-    def name(self) -> str:
-        """As known_hosts files name it."""
-        return host_keys.known_as(self.host, self.port)
-
-
-def route(settings: SshSettings) -> list[Hop]:
-    """The servers to go through, by the SSH configuration, as `ssh` would.
-
-    Raises:
-        InputError: the configuration cannot be read.
-    """
-    path = settings.config.expanduser()
-    try:
-        lines = list(_lines(path)) if path.exists() else []
-        config = paramiko.SSHConfig.from_text("\n".join(lines))
-    except (OSError, UnicodeDecodeError, paramiko.SSHException) as error:
-        raise InputError(f"cannot read the SSH configuration {path}: {error}; correct it") from error
-    found = config.lookup(settings.host)
-    jumps = found.get("proxyjump", "none")
-    hops = [] if jumps == "none" else [_hop(config, text, settings) for text in jumps.split(",")]
-    last = _hop(config, settings.host, settings)
-    keys = (str(settings.key.expanduser()),) if settings.key else last.keys
-    port, user = settings.port or last.port, settings.user or last.user
-    command = None if hops else found.get("proxycommand")
-    return [*hops, Hop(last.host, port, user, keys, last.known_hosts, None if command == "none" else command)]
-
-
-def _hop(config: paramiko.SSHConfig, text: str, settings: SshSettings) -> Hop:
-    """[user@]host[:port], completed by the configuration."""
-    user, _, place = text.strip().rpartition("@")
-    host, _, port = place.partition(":") if not place.startswith("[") else place[1:].partition("]:")
-    found = config.lookup(host)
-    if settings.known_hosts:
-        files = [settings.known_hosts.expanduser()]
-    else:
-        files = [Path(name).expanduser() for name in found.get("userknownhostsfile", "~/.ssh/known_hosts").split()]
-    return Hop(
-        host=found.get("hostname", host),
-        port=int(port or found.get("port", "22")),
-        user=user or found.get("user"),
-        keys=tuple(found.get("identityfile", ())),
-        known_hosts=(*files, host_keys.SYSTEM),
-    )
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of a configuration, `Include`d files in their place (paramiko does not follow them)."""
-    for line in path.read_text().splitlines():
-        words = line.replace("=", " ", 1).split()
-        if len(words) < 2 or words[0].lower() != "include":
-            yield line
-            continue
-        for pattern in words[1:]:
-            place = Path(pattern).expanduser()
-            place = place if place.is_absolute() else Path.home() / ".ssh" / place
-            for name in sorted(Path(place.anchor).glob(str(place.relative_to(place.anchor)))):
-                yield from _lines(name)
 
 
 class SshConnection:
@@ -122,13 +56,15 @@ class SshConnection:
         self.settings = profile.ssh
         self._clients: list[paramiko.SSHClient] = []
         self._was_up = False
+        self.left_behind: int | None = None
+        """The process number of a runner that may still run there, because nobody could tell it to end."""
 
     def runner(self) -> SshTransport:
         """A fresh runner; where the connection was lost, after waiting for the device to come back."""
         if not self._was_up:
             return self._runner()
         deadline = time.monotonic() + self.settings.return_seconds
-        for attempt in range(1 << 30):
+        for attempt in count():
             try:
                 return self._runner()
             except host_keys.HostKeyError:
@@ -146,13 +82,24 @@ class SshConnection:
         raise AssertionError("not reached")
 
     def _runner(self) -> SshTransport:
+        self.end_left_behind()
         channel = self.program("start")
         try:
             process = _hand_over(channel, RUNNER.read_bytes())
-        except (*LOST, runner.ClosedError) as error:
-            raise DeviceError(f"{self.device} does not start the runner: {_last_words(channel, error)}") from error
+        except (*LOST, ValueError) as error:
+            raise DeviceError(f"{self.device} does not start the runner: {last_words(channel, error)}") from error
         self._was_up = True
-        return SshTransport(self, channel, process)
+        self.left_behind = process
+        return SshTransport(self, channel)
+
+    def end_left_behind(self) -> None:
+        """Kill the runner of before: it may still measure, on the same cores, for a connection that is gone."""
+        if self.left_behind is not None:
+            channel = self.program("end")
+            with self.at_most(ANSWER_SECONDS):
+                channel.sendall(b"%08d" % self.left_behind)
+            channel.status_event.wait(ANSWER_SECONDS)
+            self.left_behind = None
 
     def connect(self) -> str:
         """Connect, or make sure that the connection is there; the name of the server."""
@@ -166,9 +113,9 @@ class SshConnection:
         try:
             channel = self._transport().open_session(timeout=self.settings.connect_seconds)
             channel.settimeout(ANSWER_SECONDS)
-            with self._at_most(ANSWER_SECONDS):  # paramiko itself would wait for ever
+            with self.at_most(ANSWER_SECONDS):
                 channel.exec_command(" ".join(command))
-            channel.sendall(b"%08d" % len(text) + text)
+                channel.sendall(b"%08d" % len(text) + text)
         except LOST as error:
             self.close()
             raise DeviceError(f"cannot run {self.settings.python[0]} on {self.device}: {_reason(error)}") from error
@@ -180,14 +127,17 @@ class SshConnection:
         if transport is None or not transport.is_active():
             return False
         try:
-            transport.open_session(timeout=self.settings.connect_seconds).close()
+            with self.at_most(2 * self.settings.connect_seconds):
+                transport.open_session(timeout=self.settings.connect_seconds).close()
+        except paramiko.ChannelException:  # it says no, as one that allows a single session does: an answer
+            return True
         except LOST:
             return False
         return True
 
     @contextmanager
-    def _at_most(self, seconds: float) -> Iterator[None]:
-        """Hang up where the body takes longer."""
+    def at_most(self, seconds: float) -> Iterator[None]:
+        """Hang up where the body takes longer: paramiko itself waits for ever in places, as when it sends."""
         timer = threading.Timer(seconds, self.close)
         timer.daemon = True
         timer.start()
@@ -197,9 +147,9 @@ class SshConnection:
             timer.cancel()
 
     def close(self) -> None:
-        """Hang up; the runner leaves when its stdin closes."""
+        """Hang up, the outermost connection first: those inside would say good-bye through it."""
         while self._clients:
-            self._clients.pop().close()
+            self._clients.pop(0).close()
 
     def host_key(self) -> tuple[Hop, paramiko.PKey]:
         """The first server on the way whose key is not trusted, or else the device itself, with the key it shows."""
@@ -359,7 +309,7 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _last_words(channel: paramiko.Channel, error: BaseException) -> str:
+def last_words(channel: paramiko.Channel, error: BaseException) -> str:
     """The last line that a program wrote to stderr, or else the error."""
     text = b""
     with suppress(*LOST):
@@ -370,20 +320,29 @@ def _last_words(channel: paramiko.Channel, error: BaseException) -> str:
     return lines[-1].strip()[:300] if lines else _reason(error)
 
 
+class _SilentError(EOFError):
+    """Nothing moved, and the server did not answer when asked."""
+
+
 class SshTransport:
     """A runner in a channel."""
 
-    def __init__(self, connection: SshConnection, channel: paramiko.Channel, process: int) -> None:
+    def __init__(self, connection: SshConnection, channel: paramiko.Channel) -> None:
         self._connection = connection
         self._channel = channel
-        self.pid = process
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the runner on the device."""
+        return self._connection.left_behind
 
     def request(self, header: dict[str, Any], body: bytes = b"", timeout_s: float = 60.0) -> runner.Frame:
-        deadline = time.monotonic() + timeout_s
+        frame, sent = runner.encode_frame(header, body), 0
         try:
-            frame, sent = runner.encode_frame(header, body), 0
-            while sent < len(frame):
-                sent += self._patiently(partial(self._channel.send, frame[sent : sent + PIECE]), deadline)
+            while sent < len(frame):  # slowly, if need be: a slow link is no fault of a model
+                piece = frame[sent : sent + PIECE]
+                sent += self._patiently(partial(self._channel.send, piece), time.monotonic() + timeout_s)
+            deadline = time.monotonic() + timeout_s
             return runner.read_frame(
                 lambda size: self._patiently(partial(self._channel.recv, min(size, 1 << 20)), deadline)
             )
@@ -391,7 +350,15 @@ class SshTransport:
             raise self._died(error) from error
 
     def close(self) -> None:
-        with suppress(*LOST):
+        """End the runner: it leaves when its stdin closes, and is killed where it does not."""
+        if self._channel.closed:
+            return
+        with suppress(*LOST, DeviceError), self._connection.at_most(2 * ANSWER_SECONDS):
+            self._channel.shutdown_write()
+            if self._channel.status_event.wait(LEAVE_SECONDS):
+                self._connection.left_behind = None
+            else:
+                self._connection.end_left_behind()
             self._channel.close()
 
     def _patiently(self, act: Callable[[], Result], deadline: float) -> Result:
@@ -399,29 +366,25 @@ class SshTransport:
         while (left := deadline - time.monotonic()) > 0:
             self._channel.settimeout(min(left, self._connection.settings.connect_seconds))
             try:
-                return act()
-            except TimeoutError:
+                with self._connection.at_most(left + ANSWER_SECONDS):
+                    return act()
+            except TimeoutError as error:
                 if not self._connection.alive():
-                    raise
+                    raise _SilentError("nothing comes from there any more") from error
         raise TimeoutError("no answer in time")
 
-    def _end(self) -> None:
-        """Kill a runner that hangs: closing its stdin would not reach it."""
-        with suppress(*LOST, DeviceError):
-            channel = self._connection.program("end")
-            channel.sendall(b"%08d" % self.pid)
-            channel.status_event.wait(ANSWER_SECONDS)
-
-    def _died(self, error: BaseException) -> DeviceError:
+    def _died(self, error: Exception) -> DeviceError:
         """The runner's end, or that of the connection: only the first says something about a model."""
-        ended = self._channel.exit_status_ready()  # also when the whole connection is closed
-        if not self._connection.alive():
+        device = self._connection.device
+        if isinstance(error, _SilentError) or not self._connection.alive():
             self._connection.close()
-            return ConnectionLostError(f"the connection to {self._connection.device} was lost ({_reason(error)})")
-        if not ended:
-            self._end()
-        # paramiko tells -1 for a process that a signal ended
-        status = self._channel.recv_exit_status() if ended else "given up"
-        words = _last_words(self._channel, error)
-        self.close()
-        return RunnerDiedError(f"the runner on {self._connection.device} stopped (exit {status}): {words}")
+            return ConnectionLostError(f"the connection to {device} was lost ({_reason(error)})")
+        ended = self._channel.status_event.wait(LEAVE_SECONDS) if self._channel.eof_received else False
+        status = self._channel.recv_exit_status() if ended else "given up"  # -1: ended by a signal
+        words = last_words(self._channel, error)
+        if ended:
+            self._connection.left_behind = None
+            self._channel.close()
+        else:
+            self.close()
+        return RunnerDiedError(f"the runner on {device} stopped (exit {status}): {words}")

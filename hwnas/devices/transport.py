@@ -1,4 +1,4 @@
-"""How a runner is reached: one request, one answer. A pipe to a child process here; the same over ssh later."""
+"""How a runner is reached: one request, one answer. A pipe to a child process here; `ssh.py` has the other."""
 
 from __future__ import annotations
 

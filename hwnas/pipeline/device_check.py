@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from hwnas.core.errors import DeviceError
+from hwnas.core.errors import DeviceError, InputError
 from hwnas.core.metrics import Measurement
 from hwnas.core.net import INPUT, NetSpec, Op
 from hwnas.core.protocols import DeviceModel
@@ -37,18 +37,22 @@ class Step:
 
 def check_device(profile: DeviceProfile) -> Iterator[Step]:
     """Look at one thing after the other; the last step is the first that fails."""
+    looking_at = "runner"
     with ExitStack() as stack:
         try:
             connect: Callable[[], Transport] = LocalTransport
             if profile.kind == "ssh":
+                looking_at = "connection"
                 connect, step = _connected(profile, stack)
                 yield step
+            looking_at = "runner"
             device = stack.enter_context(open_device(profile, profile.networks, connect))
             yield _runner(device.facts())
+            looking_at = "models"
             measured = dict(device.measure([DeviceModel("small", build(SMALL)), DeviceModel("large", build(LARGE))]))
             yield from _measuring(profile, device, measured)
-        except DeviceError as error:
-            yield Step("here", "fails", str(error))
+        except (DeviceError, InputError) as error:
+            yield Step(looking_at, "fails", str(error))
 
 
 def _connected(profile: DeviceProfile, stack: ExitStack) -> tuple[Callable[[], Transport], Step]:

@@ -15,6 +15,7 @@ import numpy as np
 from hwnas.core.errors import HwnasError
 from hwnas.core.progress import Progress, silent
 from hwnas.devices.facts import identity
+from hwnas.devices.profile import load_profile
 from hwnas.luts import LatencyTable
 from hwnas.pipeline.profile import ProfileReport, profile_device
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 AGREE = 0.05
 """Units of one model whose tables are further apart than this at the median are not interchangeable: chips of one make
 differ by a few percent, a case without cooling or another power supply makes more."""
+
+LEAVE_SECONDS = 2.0
+"""For the other devices' threads to end after Ctrl-C; they look at every finished group."""
 
 
 @dataclass(frozen=True)
@@ -91,40 +95,54 @@ def profile_fleet(workspace: Workspace, devices: Sequence[str], progress: Progre
     """
     if len(devices) == 1:
         return FleetReport((profile_device(workspace, device=devices[0], progress=progress),), ())
-    reports: dict[str, ProfileReport | NotProfiled] = {}
-    bugs: list[BaseException] = []
+    run = _Run(workspace, progress)
+    here = [name for name in devices if load_profile(workspace.device_file(name)).kind == "local"]
     # Daemons, so that Ctrl-C ends the program at once: every finished measurement is in a journal already.
-    threads = [
-        threading.Thread(target=_one, args=(workspace, name, reports, bugs, progress), daemon=True) for name in devices
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for bug in bugs:
-        raise bug
-    return FleetReport(tuple(reports[name] for name in devices), tuple(_units(list(reports.values()))))
-
-
-def _one(
-    workspace: Workspace,
-    device: str,
-    reports: dict[str, ProfileReport | NotProfiled],
-    bugs: list[BaseException],
-    progress: Progress,
-) -> None:
-    started = time.monotonic()
+    threads = [threading.Thread(target=run.one, args=(name,), daemon=True) for name in devices if name not in here]
     try:
-        labelled = partial(_labelled, progress, device)
-        reports[device] = profile_device(workspace, device=device, progress=labelled)
-    except HwnasError as error:
-        reports[device] = NotProfiled(device, str(error), error.exit_code, round(time.monotonic() - started, 3))
-    except Exception as error:  # noqa: BLE001 - raised again where it is seen
-        bugs.append(error)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for name in here:  # one after the other, and when this machine has nothing else to do
+            run.one(name)
+    except BaseException:
+        run.stopped.set()
+        for thread in threads:
+            thread.join(LEAVE_SECONDS)
+        raise
+    for bug in run.bugs:
+        raise bug
+    reports = [run.reports[name] for name in devices]
+    return FleetReport(tuple(reports), tuple(_units(reports)))
 
 
-def _labelled(progress: Progress, device: str, stage: str, done: int, total: int) -> None:
-    progress(f"{device}: {stage}", done, total)
+class _Run:
+    """Profiles devices, each of which may be in a thread of its own."""
+
+    def __init__(self, workspace: Workspace, progress: Progress) -> None:
+        self.workspace = workspace
+        self.progress = progress
+        self.reports: dict[str, ProfileReport | NotProfiled] = {}
+        self.bugs: list[Exception] = []
+        self.stopped = threading.Event()
+
+    def one(self, device: str) -> None:
+        """Profile a device; what goes wrong is kept, not raised."""
+        started = time.monotonic()
+        try:
+            labelled = partial(self._labelled, device)
+            self.reports[device] = profile_device(self.workspace, device=device, progress=labelled)
+        except HwnasError as error:
+            seconds = round(time.monotonic() - started, 3)
+            self.reports[device] = NotProfiled(device, str(error), error.exit_code, seconds)
+        except Exception as error:  # noqa: BLE001 - raised again where it is seen
+            self.bugs.append(error)
+
+    def _labelled(self, device: str, stage: str, done: int, total: int) -> None:
+        if self.stopped.is_set():
+            raise SystemExit  # ends this thread, and the measuring in it
+        self.progress(f"{device}: {stage}", done, total)
 
 
 def _units(reports: Sequence[ProfileReport | NotProfiled]) -> list[Units]:

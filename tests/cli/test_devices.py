@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import lab
 import pytest
+import ssh_lab
 from command_line import hwnas
 from small_workspace import DEVICE, make_workspace
 
-pytestmark = pytest.mark.skipif(lab.SSHD is None, reason=lab.MISSING)
+pytestmark = pytest.mark.skipif(ssh_lab.SSHD is None, reason=ssh_lab.MISSING)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sshd")
-    made = lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
+    made = ssh_lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
     made.start()
     yield made
     made.stop()
@@ -26,7 +26,7 @@ def server(tmp_path_factory):
 def workspace(server, tmp_path_factory) -> Path:
     path = make_workspace(tmp_path_factory.mktemp("work") / "ws")
     rules = DEVICE.split('name = "local"')[1]
-    (path / "devices" / "far.toml").write_text(lab.device_toml(server, "far") + rules)
+    (path / "devices" / "far.toml").write_text(ssh_lab.device_toml(server, "far") + rules)
     return path
 
 
@@ -44,22 +44,24 @@ def test_check_says_in_order_what_works(workspace: Path) -> None:
 
 def test_check_ends_with_what_fails(workspace: Path, server) -> None:
     file = workspace / "devices" / "away.toml"
-    file.write_text(lab.device_toml(server, "away").replace(f"port = {server.port}", f"port = {lab.free_port()}"))
+    file.write_text(
+        ssh_lab.device_toml(server, "away").replace(f"port = {server.port}", f"port = {ssh_lab.free_port()}")
+    )
     code, document, _ = devices(workspace, "check", "away")
     assert (code, document["works"]) == (3, False)
-    assert [step["state"] for step in document["steps"]] == ["fails"]
+    assert [(step["name"], step["state"]) for step in document["steps"]] == [("connection", "fails")]
     file.unlink()
 
 
 def test_trust_records_a_key_and_replaces_it_only_when_asked(workspace: Path, server, tmp_path: Path) -> None:
     known = tmp_path / "known_hosts"
     file = workspace / "devices" / "new.toml"
-    file.write_text(lab.device_toml(server, "new").replace(str(server.known_hosts), str(known)))
+    file.write_text(ssh_lab.device_toml(server, "new").replace(str(server.known_hosts), str(known)))
     assert hwnas("profile", "--device", "new", "--workspace", str(workspace))[0] == 3
     assert "is trusted from now on" in devices(workspace, "trust", "new")[1]["trusted"]
     assert "is trusted already" in devices(workspace, "trust", "new")[1]["trusted"]
     assert known.read_text() == server.known_hosts.read_text()
-    lab.make_key(tmp_path / "other")
+    ssh_lab.make_key(tmp_path / "other")
     kind, text = (tmp_path / "other.pub").read_text().split()[:2]
     known.write_text(f"# mine\n[127.0.0.1]:{server.port} {kind} {text}\n")
     code, _, err = devices(workspace, "trust", "new")
@@ -75,6 +77,11 @@ def test_clean_leaves_nothing_there(workspace: Path, server) -> None:
     assert devices(workspace, "clean", "far")[1]["freed_bytes"] > 1000
     assert not (server.folder / "cache" / "hwnas").exists()
     assert devices(workspace, "clean", "far")[1]["freed_bytes"] == 0
+
+
+def test_flags_belong_after_the_subcommand(workspace: Path) -> None:
+    code, _, err = hwnas("devices", "--workspace", str(workspace), "check", "far")
+    assert (code, "after check" in err) == (2, True)
 
 
 def test_only_far_devices_are_trusted_and_cleaned(workspace: Path) -> None:

@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 
-import lab
 import numpy as np
 import pytest
+import ssh_lab
 from processes import gone_within
 from tiny_models import matmul
 
@@ -22,14 +22,14 @@ from hwnas.devices.profile import DeviceProfile, MeasuringRules, SshSettings
 from hwnas.devices.transport import RunnerDiedError
 from hwnas.testing import DeviceContract
 
-pytestmark = pytest.mark.skipif(lab.SSHD is None, reason=lab.MISSING)
+pytestmark = pytest.mark.skipif(ssh_lab.SSHD is None, reason=ssh_lab.MISSING)
 QUICK = MeasuringRules(group=3, rounds=3, min_samples=10, min_seconds=0.001, warm_up_max_seconds=0.05)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
-    made = lab.server(tmp_path_factory.mktemp("sshd"), f"SetEnv XDG_CACHE_HOME={cache}")
+    made = ssh_lab.server(tmp_path_factory.mktemp("sshd"), f"SetEnv XDG_CACHE_HOME={cache}")
     made.cache = cache / "hwnas"
     made.start()
     yield made
@@ -92,13 +92,13 @@ def test_an_unknown_host_key_is_refused(server, tmp_path):
 
 
 def test_a_key_that_is_not_accepted(server, tmp_path):
-    lab.make_key(tmp_path / "other")
+    ssh_lab.make_key(tmp_path / "other")
     with pytest.raises(DeviceError, match="accepts no key"), open_device(profile(server, key=tmp_path / "other")):
         pass
 
 
 def test_a_closed_port(server):
-    with pytest.raises(DeviceError, match="cannot reach far"), open_device(profile(server, port=lab.free_port())):
+    with pytest.raises(DeviceError, match="cannot reach far"), open_device(profile(server, port=ssh_lab.free_port())):
         pass
 
 
@@ -132,7 +132,7 @@ def test_a_lost_connection_is_made_again(server):
         pid = device._channel._transport.pid
         for process in server.children():
             if process != pid:
-                lab.kill(process)
+                ssh_lab.kill(process)
         assert gone_within(pid, 10)
         results = dict(device.measure([DeviceModel("m", matmul())]))
         assert np.all(results["m"].samples_ms > 0)
@@ -156,7 +156,7 @@ def test_a_reboot_in_mid_measurement(server):
 
 
 def test_a_device_that_does_not_come_back(tmp_path):
-    server = lab.server(tmp_path)
+    server = ssh_lab.server(tmp_path)
     server.start()
     with open_device(profile(server, return_seconds=1.0)) as device:
         server.stop()
@@ -165,7 +165,7 @@ def test_a_device_that_does_not_come_back(tmp_path):
 
 
 def test_a_device_set_up_anew_in_between(tmp_path):
-    server = lab.server(tmp_path)
+    server = ssh_lab.server(tmp_path)
     server.start()
     with open_device(profile(server)) as device:
         server.stop()

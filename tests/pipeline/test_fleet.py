@@ -41,7 +41,9 @@ def workspace(tmp_path_factory) -> Path:
 
 
 def test_one_that_is_away_leaves_the_others_alone(workspace: Path) -> None:
-    code, out, err = hwnas("profile", "--device", "local,away", "--device", "twin", "--workspace", str(workspace), "--json")
+    code, out, err = hwnas(
+        "profile", "--device", "local,away", "--device", "twin", "--workspace", str(workspace), "--json"
+    )
     document = json.loads(out)
     assert (code, [entry["device"] for entry in document["devices"]]) == (3, ["local", "away", "twin"]), err
     assert [("error" in entry, entry["rows"] > 0) for entry in document["devices"]] == [

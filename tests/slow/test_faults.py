@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import lab
 import pytest
+import ssh_lab
 from processes import alive
 from proxy import Proxy
 from tiny_models import matmul
@@ -32,7 +32,7 @@ from hwnas.devices.profile import DeviceProfile, MeasuringRules, SshSettings
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(lab.SSHD is None, reason=lab.MISSING),
+    pytest.mark.skipif(ssh_lab.SSHD is None, reason=ssh_lab.MISSING),
 ]
 
 FAULTS = 25
@@ -51,7 +51,7 @@ PROCESSES = multiprocessing.get_context("fork")
 class Rig:
     """A server, a proxy before it, and a journal."""
 
-    server: lab.Server
+    server: ssh_lab.Server
     proxy: Proxy
     journal: Path
     python: list[str]
@@ -82,9 +82,9 @@ class Rig:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[lab.Server]:
+def server(tmp_path_factory) -> Iterator[ssh_lab.Server]:
     folder = tmp_path_factory.mktemp("sshd")
-    made = lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
+    made = ssh_lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
     made.start()
     yield made
     made.stop()
@@ -179,13 +179,13 @@ def test_the_host_key_changes_on_the_way(rig: Rig, seed: int) -> None:
     """The connection is cut, and the server that answers then shows another key."""
     known = rig.server.folder / "known_through_proxy"
     rng = random.Random(seed)
-    lab.make_key(rig.journal.parent / "other")
+    ssh_lab.make_key(rig.journal.parent / "other")
     kind, text = (rig.journal.parent / "other.pub").read_text().split()[:2]
 
     def harm() -> None:
         known.write_text(f"[127.0.0.1]:{rig.proxy.port} {kind} {text}\n")
         for process in rig.server.children():
-            lab.kill(process)
+            ssh_lab.kill(process)
 
     timer = later(rng.uniform(0.1, SECONDS), harm)
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import lab
-import lab_arm
+import arm_lab
 import pytest
+import ssh_lab
 from command_line import hwnas
 from small_workspace import make_workspace
 from tiny_space import TINY
@@ -19,8 +19,8 @@ from hwnas.spaces.ofa_mbv3 import LAYOUTS
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(lab.SSHD is None, reason=lab.MISSING),
-    pytest.mark.skipif(lab_arm.QEMU is None or lab_arm.APT is None, reason=lab_arm.MISSING),
+    pytest.mark.skipif(ssh_lab.SSHD is None, reason=ssh_lab.MISSING),
+    pytest.mark.skipif(arm_lab.QEMU is None or arm_lab.APT is None, reason=arm_lab.MISSING),
 ]
 
 
@@ -31,10 +31,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     path = make_workspace(tmp_path / "ws", RECIPE_TEXT, stripes(tmp_path))
     folder = tmp_path / "sshd"
     folder.mkdir()
-    python = lab_arm.build(tmp_path / "arm")
-    made = lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
+    python = arm_lab.build(tmp_path / "arm")
+    made = ssh_lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
     made.start()
-    (path / "devices/lab-arm.toml").write_text(lab.device_toml(made, "lab-arm", str(python)) + lab.BRIEF)
+    (path / "devices/lab-arm.toml").write_text(ssh_lab.device_toml(made, "lab-arm", str(python)) + ssh_lab.BRIEF)
     yield path
     made.stop()
 

@@ -1,6 +1,7 @@
 """A real OpenSSH server on loopback, with keys of its own: for tests and for people who have no second machine.
 
-`make lab` runs ``python tests/lab.py start``: the device `lab-ssh` of this workspace; ``stop`` leaves nothing behind.
+`make lab` runs ``python tests/ssh_lab.py start``: devices `lab-ssh` and `lab-arm` of this workspace; ``stop`` leaves
+nothing behind.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import lab_arm
+import arm_lab
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 MISSING = "needs OpenSSH's server: install openssh-server"
@@ -192,10 +193,10 @@ def start() -> None:
     made.start()
     (DEVICES / "lab-ssh.toml").write_text(device_toml(made))
     print(f"lab-ssh listens on port {made.port}: try 'hwnas devices check lab-ssh'")
-    if lab_arm.QEMU is None or lab_arm.APT is None:
-        print(f"no lab-arm: it {lab_arm.MISSING}")
+    if arm_lab.QEMU is None or arm_lab.APT is None:
+        print(f"no lab-arm: it {arm_lab.MISSING}")
         return
-    python = lab_arm.build(FOLDER / "arm")
+    python = arm_lab.build(FOLDER / "arm")
     (DEVICES / "lab-arm.toml").write_text(device_toml(made, "lab-arm", str(python)) + BRIEF)
     print("lab-arm is the same server, and an emulated aarch64 behind it: try 'hwnas devices check lab-arm'")
 
