@@ -24,3 +24,15 @@ def model(nodes: list, inputs: list, outputs: list) -> bytes:
     built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(built)
     return built.SerializeToString()
+
+
+def weighty(size_bytes: int) -> bytes:
+    """A model that adds up a constant of so many bytes."""
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [size_bytes // 4], bytes(size_bytes), raw=True)
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=weights),
+        helper.make_node("ReduceSum", ["c"], ["s"], keepdims=0),
+        helper.make_node("Add", ["x", "s"], ["y"]),
+    ]
+    shape = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])
+    return model(nodes, [shape], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])])

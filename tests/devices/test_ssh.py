@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import ssh_lab
 from processes import gone_within
-from tiny_models import matmul
+from proxy import Proxy
+from tiny_models import matmul, weighty
 
 from hwnas.core.errors import DeviceError
 from hwnas.core.protocols import DeviceModel
@@ -136,6 +137,30 @@ def test_a_lost_connection_is_made_again(server):
         assert gone_within(pid, 10)
         results = dict(device.measure([DeviceModel("m", matmul())]))
         assert np.all(results["m"].samples_ms > 0)
+
+
+def test_a_link_that_dies_silently_under_a_large_model(server, tmp_path):
+    """The server still holds the connection, and its runner would measure on: it is ended before another begins."""
+    proxy = Proxy(server.port, harm="stall", after=2_000_000, to_server=True)
+    proxy.start()
+    kind, text = (server.folder / "host_key.pub").read_text().split()[:2]
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{proxy.port} {kind} {text}\n")
+    with open_device(profile(server, port=proxy.port, known_hosts=tmp_path / "known", connect_seconds=1)) as device:
+        first = device._channel._transport.pid
+        results = dict(device.measure([DeviceModel("large", weighty(8_000_000))]))
+        assert np.all(results["large"].samples_ms > 0)
+        assert proxy.done == 1
+        assert gone_within(first, 5)
+    proxy.stop()
+
+
+def test_a_device_that_comes_back_as_another(server):
+    with open_device(profile(server)) as device:
+        device._channel.facts["governor"] = "performance"
+        for process in server.children():
+            ssh_lab.kill(process)
+        with pytest.raises(DeviceError, match="came back as another: governor was 'performance'"):
+            list(device.measure([DeviceModel("m", matmul())]))
 
 
 def test_a_reboot_in_mid_measurement(server):

@@ -7,6 +7,7 @@ unchanged.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -119,7 +120,21 @@ def survive(rig: Rig, run: Callable[[], None]) -> str | None:
     after = read_lines(rig.journal)
     assert after[: len(before)] == before
     assert sorted(rows(rig.journal)) == sorted(name for name, _ in MODELS)
+    end = time.monotonic() + 10
+    while runners(rig.server) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not runners(rig.server), "a runner was left behind"
     return message
+
+
+def runners(server: ssh_lab.Server) -> list[int]:
+    """The processes on the device that measure."""
+    found = []
+    for process in server.children():
+        with contextlib.suppress(OSError):
+            if alive(process) and b'"hwnas"' in Path(f"/proc/{process}/cmdline").read_bytes():
+                found.append(process)
+    return found
 
 
 @pytest.mark.parametrize("seed", range(FAULTS))
@@ -141,9 +156,8 @@ def later(seconds: float, act: Callable[[], None]) -> threading.Timer:
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_runner_is_killed_or_hangs(rig: Rig, sign: signal.Signals, seed: int) -> None:
     def harm() -> None:
-        for process in rig.server.children():
-            if alive(process) and b"hwnas" in Path(f"/proc/{process}/cmdline").read_bytes():
-                os.kill(process, sign)
+        for process in runners(rig.server):
+            os.kill(process, sign)
 
     timer = later(random.Random(seed).uniform(0.2, SECONDS), harm)
     survive(rig, rig.run)
