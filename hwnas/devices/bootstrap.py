@@ -47,7 +47,7 @@ def receive(size: int) -> bytes:
 def start() -> None:
     """Become the runner."""
     digest = receive(64).decode()
-    path = FOLDER / f"runner-{digest}.py"
+    path = FOLDER / f"runner-{digest}.zip"
     if not _held(path, digest):
         os.write(1, b"want")
         data = receive(int(receive(8)))

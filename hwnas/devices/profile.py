@@ -21,7 +21,7 @@ from hwnas.core.errors import InputError
 
 
 class MeasuringRules(BaseModel):
-    """How long and how often models are sampled; `runner.py` says why it is done this way.
+    """How long and how often models are sampled; `hwnas.devices.runner` says why it is done this way.
 
     Each of the `rounds` visits every model of a group of `group` models; over all rounds a model gets at least
     `min_samples` samples and `min_seconds`, cut short at `max_seconds`.

@@ -19,9 +19,10 @@ import paramiko
 
 from hwnas.core.errors import DeviceError
 from hwnas.devices import bootstrap, host_keys, runner
+from hwnas.devices.archive import runner_archive
 from hwnas.devices.profile import DeviceProfile
 from hwnas.devices.ssh_route import Hop, route
-from hwnas.devices.transport import RUNNER, ConnectionLostError, RunnerDiedError
+from hwnas.devices.transport import ConnectionLostError, RunnerDiedError
 
 logger = logging.getLogger(__name__)
 # It logs what it raises as well, with a traceback; without a handler of its own that would go to stderr.
@@ -85,7 +86,7 @@ class SshConnection:
         self.end_left_behind()
         channel = self.program("start")
         try:
-            process = _hand_over(channel, RUNNER.read_bytes())
+            process = _hand_over(channel, runner_archive())
         except (*LOST, ValueError) as error:
             raise DeviceError(f"{self.device} does not start the runner: {last_words(channel, error)}") from error
         self._was_up = True

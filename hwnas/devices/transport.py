@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,9 +16,6 @@ import numpy as np
 from hwnas.core.errors import DeviceError
 from hwnas.core.metrics import Floats
 from hwnas.devices import runner
-
-RUNNER = Path(runner.__file__)
-"""The file that a device runs."""
 
 
 class RunnerDiedError(DeviceError):
@@ -51,8 +47,8 @@ class LocalTransport:
     """A runner as a child process, in a process group of its own so that Ctrl-C reaches only the parent."""
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
-        # -P: this folder has a profile.py, which must not shadow the standard library's in the child.
-        self._command = list(command or (sys.executable, "-P", str(RUNNER)))
+        # -P: what lies in the folder where hwnas was called must not shadow the child's modules.
+        self._command = list(command or (sys.executable, "-P", "-m", runner.__name__))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         try:
             self._child = subprocess.Popen(

@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwnas.devices import runner
+from hwnas.devices.runner import frames
+from hwnas.devices.runner.serve import Runner
+from hwnas.devices.runner.serve import serve as answer_all
 
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=20)
 headers = st.dictionaries(st.text(max_size=10), scalars | st.lists(scalars, max_size=3), max_size=4)
@@ -49,14 +52,14 @@ def test_garbage_is_out_of_step(data):
 
 @pytest.mark.parametrize("text", [b"[]", b"{", b"\xff"])
 def test_a_header_that_is_no_object(text):
-    frame = runner.PREFIX.pack(runner.MAGIC, len(text), 0, runner._checksum(text, b"")) + text
+    frame = frames.PREFIX.pack(frames.MAGIC, len(text), 0, frames._checksum(text, b"")) + text
     with pytest.raises(runner.FrameError):
         runner.read_frame(io.BytesIO(frame).read)
 
 
 def serve(data: bytes) -> tuple[int, list[runner.Frame]]:
     out = io.BytesIO()
-    status = runner.serve(io.BytesIO(data).read, out, runner.Runner())
+    status = answer_all(io.BytesIO(data).read, out, Runner())
     out.seek(0)
     answers = []
     while out.tell() < len(out.getvalue()):

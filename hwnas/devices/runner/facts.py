@@ -1,0 +1,101 @@
+"""What this machine is, as far as it shows."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any, Dict, List
+
+import numpy as np
+
+
+def probe() -> Dict[str, Any]:
+    """The facts by name; what the machine hides is None."""
+    import onnxruntime
+
+    return {
+        "cpu": _cpu_model(),
+        "machine": platform.machine(),
+        "os": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "usable_cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "clock_mhz": _field("/proc/cpuinfo", "cpu MHz"),
+        "memory_bytes": _memory_bytes(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "runtime": "onnxruntime",
+        "runtime_version": onnxruntime.__version__,
+    }
+
+
+ARM_CORES = {
+    "0xd03": "Cortex-A53",
+    "0xd04": "Cortex-A35",
+    "0xd05": "Cortex-A55",
+    "0xd07": "Cortex-A57",
+    "0xd08": "Cortex-A72",
+    "0xd09": "Cortex-A73",
+    "0xd0a": "Cortex-A75",
+    "0xd0b": "Cortex-A76",
+    "0xd0c": "Neoverse-N1",
+    "0xd40": "Neoverse-V1",
+    "0xd41": "Cortex-A78",
+    "0xd42": "Cortex-A78AE",
+    "0xd44": "Cortex-X1",
+    "0xd46": "Cortex-A510",
+    "0xd47": "Cortex-A710",
+    "0xd48": "Cortex-X2",
+    "0xd49": "Neoverse-N2",
+    "0xd4d": "Cortex-A715",
+    "0xd4e": "Cortex-X3",
+    "0xd80": "Cortex-A520",
+    "0xd81": "Cortex-A720",
+    "0xd82": "Cortex-X4",
+}
+"""The part numbers of Arm's own cores (Arm's technical reference manuals, MIDR_EL1); Linux shows no names there."""
+
+
+def _cpu_model() -> str:
+    return _field("/proc/cpuinfo", "model name") or _arm_model() or platform.processor()
+
+
+def _arm_model() -> str:
+    """The board, where it has a name, and its kinds of cores, most numerous first."""
+    board = (_first_line("/proc/device-tree/model") or _field("/proc/cpuinfo", "Hardware") or "").strip("\0 ")
+    makers, parts = _fields("/proc/cpuinfo", "CPU implementer"), _fields("/proc/cpuinfo", "CPU part")
+    kinds: Dict[str, int] = {}
+    for maker, part in zip(makers, parts):
+        name = ARM_CORES.get(part, part) if maker == "0x41" else f"implementer {maker} part {part}"
+        kinds[name] = kinds.get(name, 0) + 1
+    cores = " + ".join(f"{count} x {name}" for name, count in sorted(kinds.items(), key=lambda kind: -kind[1]))
+    return ", ".join(text for text in (board, cores) if text)
+
+
+def _field(path: str, name: str) -> str | None:
+    return next(iter(_fields(path, name)), None)
+
+
+def _fields(path: str, name: str) -> List[str]:
+    """Every value of a field, one a processor."""
+    try:
+        with open(path, errors="replace") as file:
+            pairs = [line.partition(":") for line in file]
+    except OSError:
+        return []
+    return [value.strip() for key, _, value in pairs if key.strip() == name]
+
+
+def _first_line(path: str) -> str | None:
+    try:
+        with open(path) as file:
+            return file.readline().strip()
+    except OSError:
+        return None
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
