@@ -26,7 +26,7 @@ QUICK = MeasuringRules(group=2, rounds=2, min_samples=6, min_seconds=0.001, warm
 PROFILE = DeviceProfile(name="here", blocks=QUICK)
 NAMES = [f"m{i}" for i in range(7)]
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 
 SCRIPT = """
 import sys

@@ -8,12 +8,16 @@ import os
 import random
 import select
 import signal
+import sys
 from typing import Any, BinaryIO, Callable, Dict
 
 import numpy as np
 
+from .energy import energy
 from .facts import probe
 from .frames import ClosedError, Frame, FrameError, StreamError, encode_frame, read_frame
+from .memory import ARGUMENT, peak_memory
+from .memory import main as memory_main
 from .session import Loaded
 
 
@@ -31,6 +35,11 @@ class Runner:
             "configure": self._configure,
             "load": self._load,
             "measure": self._measure,
+            "memory": lambda header, body: (peak_memory(body, int(header["threads"])), b""),
+            "energy": lambda header, body: (
+                energy(self.models[header["name"]].run, float(header["seconds"])),
+                b"",
+            ),
             "unload": self._unload,
         }
         try:
@@ -130,6 +139,8 @@ def _send(out: BinaryIO, header: Dict[str, Any], body: bytes) -> None:
 
 def main() -> int:
     """Serve stdin and stdout."""
+    if sys.argv[1:2] == [ARGUMENT]:
+        return memory_main(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Frames get a descriptor of their own: whatever a library prints goes to stderr and harms none.
     out = os.fdopen(os.dup(1), "wb")
