@@ -103,17 +103,17 @@ def test_a_cumulative_counter_may_wrap_once(tmp_path):
 
 
 def test_power_is_integrated(tmp_path):
-    """From 6 W up by 1 W a step of 0.1 s."""
+    """From 6 W up by 1 W a step of an eighth of a second."""
     root = tree(tmp_path, ORIN)
     path = root / "sys/class/hwmon/hwmon3/curr1_input"
-    clock = ticking(0.1)
+    clock = ticking(0.125)
 
     def run() -> None:
         path.write_text(str(int(path.read_text()) + 200))
 
     watched = watch(sensors.energy_counters(root), 1.0, run, lambda: next(clock))
-    assert watched.steps == 10
-    assert watched.joules == pytest.approx(0.1 * sum(6 + step + 0.5 for step in range(10)))
+    assert watched.steps == 8
+    assert watched.joules == pytest.approx(0.125 * sum(6 + step + 0.5 for step in range(8)))
 
 
 def test_energy_of_a_run(tmp_path):
