@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hwnas.core.errors import InputError
 from hwnas.core.files import sync_folder
 from hwnas.core.progress import Progress, silent
-from hwnas.core.units import parse_latency_ms
+from hwnas.core.units import parse_latency_ms, parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,17 +128,25 @@ class Workspace:
         """Where the tables of a device for a supernet's space are, or will be."""
         return self.tables_folder / device / supernet
 
-    def profile(self, device: str | None = None, *, progress: Progress = silent) -> ProfileReport:
-        """Measure the block table of the default supernet's space on a device (default: the settings')."""
+    def profile(
+        self, device: str | None = None, *, budget: str | None = None, progress: Progress = silent
+    ) -> ProfileReport:
+        """Measure the block table of the default supernet's space on a device (default: the settings').
+
+        After a `budget` (such as ``20min``) the rest of the table is estimated from what was measured.
+        """
         from hwnas.pipeline.profile import profile_device
 
-        return profile_device(self, device=device or self.settings.device, progress=progress)
+        seconds = None if budget is None else parse_seconds(budget)
+        return profile_device(self, device=device or self.settings.device, seconds=seconds, progress=progress)
 
-    def profile_fleet(self, devices: Sequence[str], *, progress: Progress = silent) -> FleetReport:
-        """Profile several devices side by side; one that fails leaves the others alone."""
+    def profile_fleet(
+        self, devices: Sequence[str], *, budget: str | None = None, progress: Progress = silent
+    ) -> FleetReport:
+        """Profile several devices side by side, each within the budget; one that fails leaves the others alone."""
         from hwnas.pipeline.fleet import profile_fleet
 
-        return profile_fleet(self, devices, progress)
+        return profile_fleet(self, devices, None if budget is None else parse_seconds(budget), progress)
 
     def specialize(
         self, latency: str, device: str | None = None, *, seed: int | None = None, progress: Progress = silent

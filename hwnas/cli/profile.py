@@ -16,9 +16,10 @@ from hwnas.cli._progress import progress
     "--device", "devices", metavar="NAME", multiple=True, help="A file of devices/; several: a,b,c, or repeated."
 )
 @click.option("--all", "every", is_flag=True, help="Every file of devices/.")
+@click.option("--budget", metavar="TIME", help="Measure no longer, the most telling blocks first: 20min, 90s.")
 @workspace_option
 @json_option
-def command(devices: tuple[str, ...], every: bool, workspace_path: Path, as_json: bool) -> int:
+def command(devices: tuple[str, ...], every: bool, budget: str | None, workspace_path: Path, as_json: bool) -> int:
     """Measure a device, build its latency table, and report how well it predicts.
 
     Every finished measurement is kept: interrupt it at any moment, and the same command goes on where it stopped.
@@ -28,6 +29,7 @@ def command(devices: tuple[str, ...], every: bool, workspace_path: Path, as_json
     Examples:
       hwnas profile
       hwnas profile --device pixel,jetson --json
+      hwnas profile --device raspberry-pi --budget 10min
     """
     if every and devices:
         raise click.UsageError("give --device or --all, not both")
@@ -42,7 +44,7 @@ def command(devices: tuple[str, ...], every: bool, workspace_path: Path, as_json
             raise InputError(f"no device files in {workspace.devices_folder}: write one (docs/devices.md says how)")
         for name in names:
             workspace.device_file(name)  # a name that is none is told before anything is measured
-        fleet = workspace.profile_fleet(names, progress=report)
+        fleet = workspace.profile_fleet(names, budget=budget, progress=report)
     document = fleet.to_json()
     text = [*map(_text, document["devices"]), *map(_units, document["units"])]
     show(document, "\n".join(text), as_json)
@@ -65,6 +67,8 @@ def _text(profile: dict[str, Any]) -> str:
         f"{profile['device']}: {profile['rows']} rows in {', '.join(profile['tables'])} "
         f"({profile['seconds']:.0f} s now; {profile['device_seconds']:.0f} s on the device in all)"
     ]
+    if profile["estimated"]:
+        lines.append(f"  {profile['estimated']} rows are estimated from the others: without --budget they are measured")
     lines += [f"  failed: {name}" for name in profile["failed"]]
     if profile["report_card"]:
         lines.append(

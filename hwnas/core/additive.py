@@ -103,6 +103,32 @@ def compile_additive(space: SearchSpace, cost: Callable[[NetSpec], float], const
     return Additive(space, constant, tuple(factors))
 
 
+class BlockIndex:
+    """Which distinct block stands where, for every option of every slot; then any cost of blocks is a look-up."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.nets: list[NetSpec] = []
+        self._index = compile_additive(space, self._number)
+
+    def _number(self, net: NetSpec) -> float:
+        self.nets.append(net)
+        return float(len(self.nets))  # 0 is left for skipped blocks
+
+    def additive(self, costs: Floats, constant: float = 0.0) -> Additive:
+        """The sum of `costs` (one value a distinct block, in the order of `nets`) plus `constant`."""
+        padded = np.concatenate([[0.0], costs])
+        factors = tuple((genes, padded[table.astype(np.intp)]) for genes, table in self._index.factors)
+        return Additive(self._index.space, constant, factors)
+
+    def counts(self, batch: ArchBatch) -> Floats:
+        """How often each distinct block occurs in each architecture: N x D."""
+        counts = np.zeros((len(batch), len(self.nets) + 1))
+        rows = np.arange(len(batch))
+        for genes, table in self._index.factors:
+            np.add.at(counts, (rows, table[tuple(batch.genes[:, gene] for gene in genes)].astype(np.intp)), 1.0)
+        return counts[:, 1:]
+
+
 def distinct_blocks(space: SearchSpace) -> dict[str, NetSpec]:
     """Every distinct block of the space by its key, in slot order: the rows of a latency table."""
     blocks: dict[str, NetSpec] = {}

@@ -32,15 +32,41 @@ MACS = Metric("macs", "", "min")
 PARAMS = Metric("params", "", "min")
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What went on beside a measurement, as far as the device shows it.
+
+    `cpu_share`: how much of the time the measuring thread was on a core; `others`: cores busy with anything else, on
+    average; `stolen`: cores that other guests of the same host took; the clock before and after it.
+    """
+
+    cpu_share: float | None = None
+    others: float | None = None
+    stolen: float | None = None
+    temperature_c: float | None = None
+    clock_mhz_before: float | None = None
+    clock_mhz: float | None = None
+
+    @classmethod
+    def from_json(cls, document: Any) -> Conditions:
+        """From a runner's answer or a journal; what is no number, or unknown here, is left out."""
+        known = document if isinstance(document, dict) else {}
+        numbers = {key: known.get(key) for key in cls.__dataclass_fields__}
+        return cls(**{key: float(value) for key, value in numbers.items() if isinstance(value, int | float)})
+
+
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """Every sample of one model's latency on one device, in milliseconds, in the order they were taken.
 
-    `steady` says whether the warm-up had come to rest before the samples began.
+    `steady` says whether the warm-up had come to rest before the samples began; `bursts` how many samples each visit of
+    the interleaved rounds took, as far as it is known.
     """
 
     samples_ms: Floats
     steady: bool = True
+    bursts: tuple[int, ...] = ()
+    conditions: Conditions = Conditions()
 
     @property
     def median(self) -> float:

@@ -6,7 +6,7 @@ import fcntl
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from hwnas.core.errors import InputError
 from hwnas.core.files import append_line, read_lines
-from hwnas.core.metrics import Measurement
+from hwnas.core.metrics import Conditions, Measurement
 from hwnas.core.protocols import Device, DeviceModel
 from hwnas.devices.device import ModelsFailedError
 from hwnas.devices.facts import identity
@@ -48,11 +48,18 @@ def run_campaign(
     return campaign(device, models, journal, progress).measurements
 
 
-def campaign(device: Device, models: Models, journal: Path, progress: Progress | None = None) -> Campaign:
+def campaign(
+    device: Device,
+    models: Models,
+    journal: Path,
+    progress: Progress | None = None,
+    enough: Callable[[int], bool] | None = None,
+) -> Campaign:
     """Measure `models`, keeping each finished one in `journal` (JSON lines, fsynced) and measuring none twice.
 
     A journal of another device or of other rules is set aside, never mixed. Models are taken in a random (fixed)
-    order, so that a drift of the machine becomes noise over the table and not a slope along it.
+    order, so that a drift of the machine becomes noise over the table and not a slope along it; where `enough` is
+    given, in theirs, until it is true of the number of models that are measured.
 
     Raises:
         InputError: another process writes this journal.
@@ -62,9 +69,12 @@ def campaign(device: Device, models: Models, journal: Path, progress: Progress |
     with _locked(journal):
         state = _resume(journal, device.facts())
         todo = [name for name in builders if name not in state.measurements]
-        np.random.default_rng(0).shuffle(todo)
+        if enough is None:
+            np.random.default_rng(0).shuffle(todo)
         _report(progress, len(builders) - len(todo), len(builders))
         for start in range(0, len(todo), device.group):
+            if enough is not None and enough(sum(name in state.measurements for name in builders)):
+                break
             names = todo[start : start + device.group]
             _measure(device, [DeviceModel(name, builders[name]()) for name in names], journal, state)
             _report(progress, len(builders) - len(todo) + start + len(names), len(builders))
@@ -81,7 +91,7 @@ def _measure(device: Device, models: Sequence[DeviceModel], journal: Path, state
         for name, measurement in device.measure(models):
             after = device.device_seconds
             line = {"kind": "measured", "name": name, "device_seconds": round(after - before, 6)}
-            append_line(journal, {**line, "steady": measurement.steady, "samples_ms": measurement.samples_ms.tolist()})
+            append_line(journal, {**line, **_to_json(measurement)})
             state.measurements[name] = measurement
             state.fresh.add(name)
             state.device_seconds += after - before
@@ -116,6 +126,15 @@ def _same(line: Any, header: dict[str, Any]) -> bool:
     return isinstance(line, dict) and {key: line.get(key) for key in header} == header
 
 
+def _to_json(measurement: Measurement) -> dict[str, Any]:
+    return {
+        "steady": measurement.steady,
+        "conditions": {key: value for key, value in asdict(measurement.conditions).items() if value is not None},
+        "bursts": list(measurement.bursts),
+        "samples_ms": measurement.samples_ms.tolist(),
+    }
+
+
 def _measurement(line: Any) -> Measurement | None:
     """The measurement in a journal line, or None where there is none that can be used."""
     if not isinstance(line, dict) or line.get("kind") != "measured" or not isinstance(line.get("name"), str):
@@ -124,8 +143,11 @@ def _measurement(line: Any) -> Measurement | None:
         samples = np.array(line["samples_ms"], dtype=np.float64)
     except (KeyError, TypeError, ValueError):
         return None
-    whole = samples.ndim == 1 and len(samples) > 0 and bool(np.all(np.isfinite(samples) & (samples > 0)))
-    return Measurement(samples, bool(line.get("steady", True))) if whole else None
+    if samples.ndim != 1 or not len(samples) or not bool(np.all(np.isfinite(samples) & (samples > 0))):
+        return None
+    bursts = line.get("bursts")
+    visits = tuple(map(int, bursts)) if isinstance(bursts, list) and sum(bursts) == len(samples) else ()
+    return Measurement(samples, bool(line.get("steady", True)), visits, Conditions.from_json(line.get("conditions")))
 
 
 def _aside(journal: Path) -> Path:

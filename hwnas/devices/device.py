@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwnas.core.errors import DeviceError, HwnasError, InputError
-from hwnas.core.metrics import Measurement
+from hwnas.core.metrics import Conditions, Measurement
 from hwnas.core.protocols import DeviceModel
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
@@ -232,8 +232,14 @@ class OpenDevice:
         ends = np.cumsum([entry["samples"] for entry in answer["models"]])
         channel.device_seconds += sum(float(entry["device_seconds"]) for entry in answer["models"])
         parts = np.split(samples, ends[:-1])
-        entries = zip(answer["models"], parts, strict=True)
-        return [(str(e["name"]), Measurement(part, bool(e["warm_up"]["steady"]))) for e, part in entries]
+        conditions = Conditions.from_json(answer.get("conditions"))
+        return [
+            (
+                str(entry["name"]),
+                Measurement(part, bool(entry["warm_up"]["steady"]), tuple(entry.get("bursts", ())), conditions),
+            )
+            for entry, part in zip(answer["models"], parts, strict=True)
+        ]
 
 
 @contextmanager

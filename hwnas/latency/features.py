@@ -6,29 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwnas.core.additive import Additive, compile_additive
+from hwnas.core.additive import Additive, BlockIndex
 from hwnas.core.metrics import Floats
-from hwnas.core.net import NetSpec
 from hwnas.core.protocols import SearchSpace
 from hwnas.luts import LatencyTable
-
-
-class BlockIndex:
-    """Which distinct block stands where, for every option of every slot; then any cost of blocks is a look-up."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        self.nets: list[NetSpec] = []
-        self._index = compile_additive(space, self._number)
-
-    def _number(self, net: NetSpec) -> float:
-        self.nets.append(net)
-        return float(len(self.nets))  # 0 is left for skipped blocks
-
-    def additive(self, costs: Floats, constant: float = 0.0) -> Additive:
-        """The sum of `costs` (one value a distinct block, in the order of `nets`) plus `constant`."""
-        padded = np.concatenate([[0.0], costs])
-        factors = tuple((genes, padded[table.astype(np.intp)]) for genes, table in self._index.factors)
-        return Additive(self._index.space, constant, factors)
 
 
 @dataclass(frozen=True, eq=False)

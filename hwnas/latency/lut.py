@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.core.additive import Additive
+from hwnas.core.additive import Additive, BlockIndex
 from hwnas.core.arch import Arch, ArchBatch, Genes
 from hwnas.core.errors import InputError
 from hwnas.core.files import write_json
@@ -20,7 +20,7 @@ from hwnas.core.metrics import LATENCY, Floats, Metric, Prediction, Timed
 from hwnas.core.problem import Statistic
 from hwnas.core.protocols import SearchSpace
 from hwnas.latency import fitting
-from hwnas.latency.features import BlockFeatures, BlockIndex
+from hwnas.latency.features import BlockFeatures
 from hwnas.luts import LatencyTable
 
 NEAR = 0.1

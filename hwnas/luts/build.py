@@ -15,6 +15,7 @@ from hwnas.core.errors import InputError
 from hwnas.core.metrics import Measurement
 from hwnas.core.net import NetSpec
 from hwnas.core.protocols import Device, SearchSpace
+from hwnas.luts.informative import LEAST_ROWS, estimated_rows, informative_order
 from hwnas.luts.table import LatencyTable, Provenance, Row
 
 TABLE = "table.csv"
@@ -44,6 +45,7 @@ class RunCampaign(Protocol):
         models: Sequence[tuple[str, Callable[[], bytes]]],
         journal: Path,
         progress: Callable[[int, int], None] | None = None,
+        enough: Callable[[int], bool] | None = None,
     ) -> Measured: ...
 
 
@@ -55,18 +57,30 @@ def build_table(
     progress: Callable[[int, int], None] | None = None,
     *,
     campaign: RunCampaign,
+    seconds: float | None = None,
 ) -> LatencyTable:
     """Measure the space's blocks through a journal in `folder`, and write the table there.
 
     Killed and called again, it goes on where it was; called on a finished journal, it measures nothing. Blocks that
     failed are named in the provenance and have no row. A table that this would not change stays as it is, its date
     included. `progress` is called with (blocks done, blocks in all).
+
+    After `seconds` no further block is measured, as long as there are enough to estimate the others from; the most
+    informative come first. Estimated rows have no samples, and a later call measures them.
     """
     started = time.monotonic()
     blocks = distinct_blocks(space)
-    models = [(key, _builder(build_onnx, net)) for key, net in blocks.items()]
-    result = campaign(device, models, folder / JOURNAL, progress)
-    rows = {key: Row.of(result.measurements[key]) for key in blocks if key in result.measurements}
+    order: Sequence[str] = list(blocks) if seconds is None else informative_order(space)
+    models = [(key, _builder(build_onnx, blocks[key])) for key in order]
+
+    def enough(measured: int) -> bool:
+        return measured >= LEAST_ROWS and time.monotonic() - started >= (seconds or 0.0)
+
+    result = campaign(device, models, folder / JOURNAL, progress, None if seconds is None else enough)
+    measured = {key: Row.of(result.measurements[key]) for key in blocks if key in result.measurements}
+    wanted = {key: net for key, net in blocks.items() if key not in result.failed}
+    rows = measured | (estimated_rows(wanted, measured) if seconds is not None else {})
+    rows = {key: rows[key] for key in blocks if key in rows}
     facts = device.facts()
     kept = _kept(folder / TABLE)
     if kept is not None and kept.rows == rows and not (result.fresh or result.failed):
@@ -79,7 +93,8 @@ def build_table(
         rows=len(rows),
         samples=sum(row.samples for row in rows.values()),
         median_spread=float(np.median([row.spread for row in rows.values()])) if rows else 0.0,
-        unsteady=sum(not result.measurements[key].steady for key in rows),
+        unsteady=sum(not result.measurements[key].steady for key in measured),
+        estimated=len(rows) - len(measured),
         seconds=round(time.monotonic() - started, 3),
         device_seconds=round(result.device_seconds, 3),
         failed=dict(result.failed),

@@ -23,7 +23,7 @@ COLUMNS = ("key", "median_ms", "p90_ms", "spread", "samples")
 
 @dataclass(frozen=True)
 class Row:
-    """One measured block; `spread` is the inter-quartile range over the median, `samples` how many there were."""
+    """One block; `spread` is the inter-quartile range over the median, `samples` their number, 0 if estimated."""
 
     median_ms: float
     p90_ms: float
@@ -52,6 +52,8 @@ class Provenance(BaseModel):
     median_spread: float
     unsteady: int = 0
     """Rows whose warm-up was cut off before it came to rest."""
+    estimated: int = 0
+    """Rows that were not measured, for lack of time, but follow from those that were; they have no samples."""
     seconds: float
     device_seconds: float
     failed: dict[str, str] = {}

@@ -41,8 +41,9 @@ class NotProfiled:
 
     def to_json(self) -> dict[str, Any]:
         """An entry of `devices` like that of a profiled one, with `error`."""
-        nothing: dict[str, Any] = {"tables": [], "rows": 0, "failed": [], "device_seconds": 0.0, "report_card": []}
-        return {"device": self.device, **nothing, "seconds": self.seconds, "error": self.why}
+        nothing: dict[str, Any] = {"tables": [], "rows": 0, "estimated": 0, "failed": []}
+        spent = {"seconds": self.seconds, "device_seconds": 0.0}
+        return {"device": self.device, **nothing, **spent, "report_card": [], "error": self.why}
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,19 @@ class FleetReport:
         }
 
 
-def profile_fleet(workspace: Workspace, devices: Sequence[str], progress: Progress = silent) -> FleetReport:
+def profile_fleet(
+    workspace: Workspace, devices: Sequence[str], seconds: float | None = None, progress: Progress = silent
+) -> FleetReport:
     """Profile devices side by side, a thread each; one that fails leaves the others alone.
+
+    After about `seconds` each makes do with what was measured.
 
     Raises:
         InputError, DeviceError: there is but one device, and it cannot be profiled.
     """
     if len(devices) == 1:
-        return FleetReport((profile_device(workspace, device=devices[0], progress=progress),), ())
-    run = _Run(workspace, progress)
+        return FleetReport((profile_device(workspace, device=devices[0], seconds=seconds, progress=progress),), ())
+    run = _Run(workspace, seconds, progress)
     here = [name for name in devices if load_profile(workspace.device_file(name)).kind == "local"]
     # Daemons, so that Ctrl-C ends the program at once: every finished measurement is in a journal already.
     threads = [threading.Thread(target=run.one, args=(name,), daemon=True) for name in devices if name not in here]
@@ -120,8 +125,9 @@ def profile_fleet(workspace: Workspace, devices: Sequence[str], progress: Progre
 class _Run:
     """Profiles devices, each of which may be in a thread of its own."""
 
-    def __init__(self, workspace: Workspace, progress: Progress) -> None:
+    def __init__(self, workspace: Workspace, seconds: float | None, progress: Progress) -> None:
         self.workspace = workspace
+        self.seconds = seconds
         self.progress = progress
         self.reports: dict[str, ProfileReport | NotProfiled] = {}
         self.bugs: list[Exception] = []
@@ -132,7 +138,9 @@ class _Run:
         started = time.monotonic()
         try:
             labelled = partial(self._labelled, device)
-            self.reports[device] = profile_device(self.workspace, device=device, progress=labelled)
+            self.reports[device] = profile_device(
+                self.workspace, device=device, seconds=self.seconds, progress=labelled
+            )
         except HwnasError as error:
             seconds = round(time.monotonic() - started, 3)
             self.reports[device] = NotProfiled(device, str(error), error.exit_code, seconds)

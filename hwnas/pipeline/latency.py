@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,10 @@ FINALISTS_JOURNAL = "finalists.jsonl"
 """Networks that searches proposed, measured longer."""
 HELD_OUT = 3
 """One network in three is held out for the report card."""
+LEAST_NETWORKS = 8
+"""Measured however short the time: twice the weights that correct a table."""
+BLOCKS_SHARE = 0.7
+"""Of the time, where it is limited; the rest is for whole networks, which take as long one by one as sixteen blocks."""
 POOL = 2000
 """Random subnets from which the measured ones are taken, evenly over the table's range."""
 
@@ -66,8 +71,9 @@ def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> Co
 
 @dataclass(frozen=True, eq=False)
 class TimedNetworks:
-    """N whole networks' measurements, and which of them were taken just now; the others were in the journal."""
+    """N whole networks, their measurements, and which were taken just now; the others were in the journal."""
 
+    archs: ArchBatch
     measurements: list[Measurement]
     fresh: NDArray[np.bool_]
     device_seconds: float
@@ -79,43 +85,62 @@ class TimedNetworks:
 
 
 def measure_networks(
-    device: OpenDevice, space: SearchSpace, archs: ArchBatch, journal: Path, progress: Progress
+    device: OpenDevice,
+    space: SearchSpace,
+    archs: ArchBatch,
+    journal: Path,
+    progress: Progress,
+    enough: Callable[[int], bool] | None = None,
 ) -> TimedNetworks:
-    """Time whole networks by the device's rules; none in `journal` is measured twice.
+    """Time whole networks by the device's rules, or as many as are `enough`; none in `journal` is measured twice.
 
     Raises:
         DeviceError: a network does not run on the device.
     """
     nets = {network_name(arch): space.lower(arch) for arch in archs}
     models = [(name, partial(device_onnx, net)) for name, net in nets.items()]
-    result = campaign(device, models, journal, partial(progress, "networks"))
+    result = campaign(device, models, journal, partial(progress, "networks"), enough)
     for name, why in result.failed.items():
         if name in nets:
             raise DeviceError(f"{name} does not run on {device.name}: {why}")
-    fresh = np.array([name in result.fresh for name in nets], dtype=np.bool_)
-    return TimedNetworks([result.measurements[name] for name in nets], fresh, result.device_seconds)
+    done = np.array([name in result.measurements for name in nets], dtype=np.bool_)
+    names = [name for name in nets if name in result.measurements]
+    fresh = np.array([name in result.fresh for name in names], dtype=np.bool_)
+    measurements = [result.measurements[name] for name in names]
+    return TimedNetworks(archs.take(done), measurements, fresh, result.device_seconds)
 
 
 def profile_space(
-    profile: DeviceProfile, space: SearchSpace, folder: Path, subnets: int, progress: Progress
+    profile: DeviceProfile,
+    space: SearchSpace,
+    folder: Path,
+    subnets: int,
+    progress: Progress,
+    seconds: float | None = None,
 ) -> Profiled:
     """Measure the block table of `space` and `subnets` whole networks, fit the latency model, write all to `folder`.
 
-    Killed and called again, it goes on where it was.
+    Killed and called again, it goes on where it was. After about `seconds` it makes do with what it has.
     """
     started = time.monotonic()
+
+    def enough(measured: int) -> bool:
+        return measured >= LEAST_NETWORKS and time.monotonic() - started >= (seconds or 0.0)
+
     with open_device(profile) as device:
         _forget_another_device(folder, device.facts())
         report = partial(progress, "blocks")
-        table = build_table(space, device, device_onnx, folder, report, campaign=campaign)
+        for_blocks = None if seconds is None else BLOCKS_SHARE * seconds
+        table = build_table(space, device, device_onnx, folder, report, campaign=campaign, seconds=for_blocks)
         if table.provenance.failed:
             busy = table.provenance.device_seconds
             return Profiled(None, table, (), busy, round(time.monotonic() - started, 3))
         archs = spread_out(space, TableSum(space, table), subnets)
-        timed = measure_networks(device.with_rules(profile.networks), space, archs, folder / NETWORKS_JOURNAL, progress)
-    model = CorrectedTable.fit(space, table, archs, timed.measurements)
+        rules, journal = device.with_rules(profile.networks), folder / NETWORKS_JOURNAL
+        timed = measure_networks(rules, space, archs, journal, progress, None if seconds is None else enough)
+    model = CorrectedTable.fit(space, table, timed.archs, timed.measurements)
     model.save(folder / MODEL)
-    card = report_card(space, table, archs, timed.measurements)
+    card = report_card(space, table, timed.archs, timed.measurements)
     busy = round(table.provenance.device_seconds + timed.device_seconds, 3)
     return Profiled(model, table, card, busy, round(time.monotonic() - started, 3))
 

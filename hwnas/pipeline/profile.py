@@ -35,6 +35,7 @@ class ProfileReport:
             "device": self.device,
             "tables": [self.table],
             "rows": len(profiled.table),
+            "estimated": profiled.table.provenance.estimated,
             "failed": sorted(profiled.table.provenance.failed),
             "seconds": profiled.seconds,
             "device_seconds": profiled.device_seconds,
@@ -42,8 +43,12 @@ class ProfileReport:
         }
 
 
-def profile_device(workspace: Workspace, *, device: str, progress: Progress = silent) -> ProfileReport:
+def profile_device(
+    workspace: Workspace, *, device: str, seconds: float | None = None, progress: Progress = silent
+) -> ProfileReport:
     """Build or complete the latency table of the default supernet's space on a device, and fit its latency model.
+
+    After about `seconds` the rest of the table is estimated from what was measured.
 
     Raises:
         InputError: the device, the supernet or a file of theirs is wrong.
@@ -53,5 +58,5 @@ def profile_device(workspace: Workspace, *, device: str, progress: Progress = si
     profile = load_profile(workspace.device_file(device))
     supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
     folder = workspace.table_folder(device, settings.supernet)
-    profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress)
+    profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress, seconds)
     return ProfileReport(device, str(folder / TABLE), profiled)

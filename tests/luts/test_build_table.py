@@ -54,7 +54,9 @@ class FakeCampaign:
     device_seconds: float = 2.5
     fresh: frozenset[str] = frozenset()
 
-    def __call__(self, device: Any, models: Any, journal: Path, progress: Any = None) -> "FakeCampaign":
+    def __call__(
+        self, device: Any, models: Any, journal: Path, progress: Any = None, enough: Any = None
+    ) -> "FakeCampaign":
         self.measurements = {name: Measurement(np.ones(5)) for name, _ in models if name not in self.failed}
         return self
 

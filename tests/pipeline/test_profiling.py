@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import hwnas
 from lab import Lab
 from small_workspace import SUPERNET
 
 from hwnas.core.additive import distinct_blocks
+from hwnas.core.genetics import sample
 from hwnas.latency.lut import TableSum
 from hwnas.luts import LatencyTable
 from hwnas.ofa_supernet.folder import SupernetFolder
@@ -57,6 +59,36 @@ def test_profiling_again_measures_nothing(bench: Path, lab: Lab) -> None:
         assert (folder / name).read_bytes() == before[name]
     assert report.to_json()["rows"] == 460
     assert Workspace(bench).check().holds
+
+
+def test_a_budget_measures_the_most_telling_blocks(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifteenth of the rows tells networks within a few percent; without the budget the others are measured too."""
+    lab = Lab(SupernetFolder(fresh / "ofa_supernet" / SUPERNET).space)
+    lab.install(monkeypatch)
+    code, out, err = hwnas("profile", "--budget", "0.001s", "--json", "--workspace", str(fresh))
+    assert code == 0, err
+    [device] = json.loads(out)["devices"]
+    assert device["rows"] == 460
+    measured = [name for name in lab.timed if ":" not in name]
+    assert device["estimated"] == 460 - len(measured) >= 420
+    space = lab.space
+    batch = sample(space, 200, np.random.default_rng(0))
+    table = LatencyTable.read(fresh / "luts/local" / SUPERNET / "table.csv")
+    true = np.array([lab.true_ms(arch) for arch in batch])
+    assert np.mean(np.abs(TableSum(space, table).median(batch) / true - 1)) < 0.05
+
+    code, out, _ = hwnas("profile", "--json", "--workspace", str(fresh))
+    [device] = json.loads(out)["devices"]
+    assert device["estimated"] == 0
+    assert len({name for name in lab.timed if ":" not in name}) == 460
+    assert len(lab.timed) == len(set(lab.timed))  # none was measured twice
+
+
+@pytest.mark.parametrize("budget", ["20", "0s", "-1min", "soon"])
+def test_a_budget_that_is_no_time(budget: str, bench: Path) -> None:
+    code, _, err = hwnas("profile", "--budget", budget, "--workspace", str(bench))
+    assert code == 2
+    assert err.count("hwnas: error: ") == 1
 
 
 def test_a_block_that_does_not_run_is_named(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:

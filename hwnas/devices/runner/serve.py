@@ -19,6 +19,7 @@ from .frames import ClosedError, Frame, FrameError, StreamError, encode_frame, r
 from .memory import ARGUMENT, peak_memory
 from .memory import main as memory_main
 from .session import Loaded
+from .watch import Watch
 
 
 class Runner:
@@ -75,26 +76,29 @@ class Runner:
         before = {name: model.device_seconds for name, model in models.items()}
         gc.collect()
         gc.disable()
+        watch = Watch()
         try:
             warm = {name: self._warm(model, header["rules"]) for name, model in models.items()}
             self._rounds(models, header["rules"], random.Random(header["seed"]))
+            conditions = watch.conditions()
         finally:
             gc.enable()
         entries = [
             {
                 "name": name,
                 "samples": len(model.samples_ns),
+                "bursts": model.bursts,
                 "warm_up": warm[name],
                 "device_seconds": model.device_seconds - before[name],
             }
             for name, model in models.items()
         ]
         samples_ns = [sample for model in models.values() for sample in model.samples_ns]
-        return {"models": entries}, (np.array(samples_ns, dtype="<f8") / 1e6).tobytes()
+        return {"models": entries, "conditions": conditions}, (np.array(samples_ns, dtype="<f8") / 1e6).tobytes()
 
     def _warm(self, model: Loaded, rules: Dict[str, Any]) -> Dict[str, Any]:
         self._leave_if_gone()
-        model.samples_ns = []
+        model.samples_ns, model.bursts = [], []
         return model.warm_up(rules["warm_up_tolerance"], rules["warm_up_max_seconds"])
 
     def _rounds(self, models: Dict[str, Loaded], rules: Dict[str, Any], rng: random.Random) -> None:

@@ -15,7 +15,7 @@ WINDOW_NS = 2_000_000
 
 
 class Loaded:
-    """A session, its input, and its seconds on the device so far."""
+    """A session, its input, its seconds on the device so far, its samples and how many of them each visit took."""
 
     def __init__(self, model: bytes, threads: int, seed: int) -> None:
         import onnxruntime
@@ -35,6 +35,7 @@ class Loaded:
         self.run()  # a model that cannot run fails here, as an answer to "load"
         self.device_seconds = time.perf_counter() - start
         self.samples_ns: List[int] = []
+        self.bursts: List[int] = []
 
     def warm_up(self, tolerance: float, max_seconds: float) -> Dict[str, Any]:
         """Run in windows until two in a row agree; says how it went."""
@@ -54,7 +55,9 @@ class Loaded:
         start = time.perf_counter()
         for _ in range(settle):
             self.run()
-        self.samples_ns += self._burst(runs, min_ns, max_ns)
+        burst = self._burst(runs, min_ns, max_ns)
+        self.samples_ns += burst
+        self.bursts.append(len(burst))
         self.device_seconds += time.perf_counter() - start
 
     def _burst(self, runs: int, min_ns: int, max_ns: int) -> List[int]:
