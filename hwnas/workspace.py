@@ -129,24 +129,30 @@ class Workspace:
         return self.tables_folder / device / supernet
 
     def profile(
-        self, device: str | None = None, *, budget: str | None = None, progress: Progress = silent
+        self,
+        device: str | None = None,
+        *,
+        budget: str | None = None,
+        strict: bool = False,
+        progress: Progress = silent,
     ) -> ProfileReport:
         """Measure the block table of the default supernet's space on a device (default: the settings').
 
-        After a `budget` (such as ``20min``) the rest of the table is estimated from what was measured.
+        After a `budget` (such as ``20min``) the rest of the table is estimated from what was measured; `strict` keeps
+        nothing that was disturbed.
         """
         from hwnas.pipeline.profile import profile_device
 
-        seconds = None if budget is None else parse_seconds(budget)
-        return profile_device(self, device=device or self.settings.device, seconds=seconds, progress=progress)
+        name, seconds = device or self.settings.device, None if budget is None else parse_seconds(budget)
+        return profile_device(self, device=name, seconds=seconds, strict=strict, progress=progress)
 
     def profile_fleet(
-        self, devices: Sequence[str], *, budget: str | None = None, progress: Progress = silent
+        self, devices: Sequence[str], *, budget: str | None = None, strict: bool = False, progress: Progress = silent
     ) -> FleetReport:
         """Profile several devices side by side, each within the budget; one that fails leaves the others alone."""
         from hwnas.pipeline.fleet import profile_fleet
 
-        return profile_fleet(self, devices, None if budget is None else parse_seconds(budget), progress)
+        return profile_fleet(self, devices, None if budget is None else parse_seconds(budget), strict, progress)
 
     def specialize(
         self, latency: str, device: str | None = None, *, seed: int | None = None, progress: Progress = silent

@@ -17,9 +17,12 @@ from hwnas.cli._progress import progress
 )
 @click.option("--all", "every", is_flag=True, help="Every file of devices/.")
 @click.option("--budget", metavar="TIME", help="Measure no longer, the most telling blocks first: 20min, 90s.")
+@click.option("--strict", is_flag=True, help="Keep nothing that other programs, guests or heat disturbed.")
 @workspace_option
 @json_option
-def command(devices: tuple[str, ...], every: bool, budget: str | None, workspace_path: Path, as_json: bool) -> int:
+def command(
+    devices: tuple[str, ...], every: bool, budget: str | None, strict: bool, workspace_path: Path, as_json: bool
+) -> int:
     """Measure a device, build its latency table, and report how well it predicts.
 
     Every finished measurement is kept: interrupt it at any moment, and the same command goes on where it stopped.
@@ -44,7 +47,7 @@ def command(devices: tuple[str, ...], every: bool, budget: str | None, workspace
             raise InputError(f"no device files in {workspace.devices_folder}: write one (docs/devices.md says how)")
         for name in names:
             workspace.device_file(name)  # a name that is none is told before anything is measured
-        fleet = workspace.profile_fleet(names, budget=budget, progress=report)
+        fleet = workspace.profile_fleet(names, budget=budget, strict=strict, progress=report)
     document = fleet.to_json()
     text = [*map(_text, document["devices"]), *map(_units, document["units"])]
     show(document, "\n".join(text), as_json)
@@ -67,6 +70,9 @@ def _text(profile: dict[str, Any]) -> str:
         f"{profile['device']}: {profile['rows']} rows in {', '.join(profile['tables'])} "
         f"({profile['seconds']:.0f} s now; {profile['device_seconds']:.0f} s on the device in all)"
     ]
+    if profile["disturbed"]:
+        counts = ", ".join(f"{count} {why}" for why, count in profile["disturbed"].items())
+        lines.append(f"  disturbed rows: {counts}; --strict measures them again")
     if profile["estimated"]:
         lines.append(f"  {profile['estimated']} rows are estimated from the others: without --budget they are measured")
     lines += [f"  failed: {name}" for name in profile["failed"]]

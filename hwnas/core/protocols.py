@@ -108,6 +108,11 @@ class Device(Protocol):
         ...
 
     @property
+    def strict(self) -> bool:
+        """Whether measurements that were disturbed (`hwnas.core.quality`) are refused."""
+        ...
+
+    @property
     def device_seconds(self) -> float:
         """Seconds the device was busy so far: session creation, warm-up and samples."""
         ...

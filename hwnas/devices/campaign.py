@@ -16,6 +16,7 @@ from hwnas.core.errors import InputError
 from hwnas.core.files import append_line, read_lines
 from hwnas.core.metrics import Conditions, Measurement
 from hwnas.core.protocols import Device, DeviceModel
+from hwnas.core.quality import REMEDIES, disturbance
 from hwnas.devices.device import ModelsFailedError
 from hwnas.devices.facts import identity
 
@@ -59,7 +60,8 @@ def campaign(
 
     A journal of another device or of other rules is set aside, never mixed. Models are taken in a random (fixed)
     order, so that a drift of the machine becomes noise over the table and not a slope along it; where `enough` is
-    given, in theirs, until it is true of the number of models that are measured.
+    given, in theirs, until it is true of the number of models that are measured. A strict device measures what was
+    disturbed anew.
 
     Raises:
         InputError: another process writes this journal.
@@ -67,7 +69,7 @@ def campaign(
     """
     builders = dict(models)
     with _locked(journal):
-        state = _resume(journal, device.facts())
+        state = _resume(journal, device.facts(), device.strict)
         todo = [name for name in builders if name not in state.measurements]
         if enough is None:
             np.random.default_rng(0).shuffle(todo)
@@ -102,7 +104,7 @@ def _measure(device: Device, models: Sequence[DeviceModel], journal: Path, state
             append_line(journal, {"kind": "failed", "name": name, "why": why})
 
 
-def _resume(journal: Path, facts: dict[str, Any]) -> Campaign:
+def _resume(journal: Path, facts: dict[str, Any], strict: bool) -> Campaign:
     """What `journal` holds for this device; a fresh journal where it holds another's. Failures are tried again."""
     header = {"kind": "header", "schema": 1, "identity": identity(facts), "rules": facts.get("rules")}
     lines = read_lines(journal)
@@ -117,7 +119,8 @@ def _resume(journal: Path, facts: dict[str, Any]) -> Campaign:
     for line in lines[1:]:
         measurement = _measurement(line)
         if measurement is not None:
-            state.measurements[line["name"]] = measurement
+            if not (strict and disturbance(measurement) in REMEDIES):
+                state.measurements[line["name"]] = measurement
             state.device_seconds += float(line.get("device_seconds", 0.0))
     return state
 

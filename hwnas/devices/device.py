@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from hwnas.core.errors import DeviceError, HwnasError, InputError
 from hwnas.core.metrics import Conditions, Measurement
 from hwnas.core.protocols import DeviceModel
+from hwnas.core.quality import REMEDIES, disturbance
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
 from hwnas.devices.transport import ConnectionLostError, LocalTransport, RunnerDiedError, Transport
@@ -21,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """At one group of models on a connection that breaks; a device that is away for long is waited for elsewhere."""
+WAITS = (5.0, 20.0, 60.0)
+"""Seconds before a disturbed group is measured again, where that is asked for: some disturbances pass."""
+COOLING_SECONDS = 600.0
+"""A board in a case takes minutes to cool down; one that takes longer never does."""
 GONE = (RunnerDiedError, ConnectionLostError)
 """Errors that are no model's and no setting's."""
 
@@ -123,10 +129,11 @@ class _Channel:
 class OpenDevice:
     """A core `Device` over a runner; made by `open_device`."""
 
-    def __init__(self, profile: DeviceProfile, rules: MeasuringRules, channel: _Channel) -> None:
+    def __init__(self, profile: DeviceProfile, rules: MeasuringRules, channel: _Channel, strict: bool = False) -> None:
         self._profile = profile
         self._channel = channel
         self.rules = rules
+        self._strict = strict
 
     @property
     def name(self) -> str:
@@ -138,13 +145,18 @@ class OpenDevice:
         return self.rules.group
 
     @property
+    def strict(self) -> bool:
+        """Whether what was disturbed is measured again, and refused in the end."""
+        return self._strict
+
+    @property
     def device_seconds(self) -> float:
         """Seconds the device was busy for this `open_device`: session creation, warm-up and samples."""
         return self._channel.device_seconds
 
     def with_rules(self, rules: MeasuringRules) -> OpenDevice:
         """The same runner, measuring by other rules."""
-        return OpenDevice(self._profile, rules, self._channel)
+        return OpenDevice(self._profile, rules, self._channel, self._strict)
 
     def facts(self) -> dict[str, Any]:
         """What was probed, with the device's name, kind and threads and the measuring rules."""
@@ -161,9 +173,29 @@ class OpenDevice:
         """
         failed: dict[str, str] = {}
         for start in range(0, len(models), self.rules.group):
-            yield from self._group(models[start : start + self.rules.group], failed)
+            yield from self._undisturbed(models[start : start + self.rules.group], failed)
         if failed:
             raise ModelsFailedError(self.name, failed)
+
+    def _undisturbed(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> Iterator[tuple[str, Measurement]]:
+        """A group, as it comes; or, where bad data are refused, once nothing disturbs it."""
+        if not self._strict:
+            yield from self._group(models, failed)
+            return
+        for seconds in (*WAITS, None):
+            results = list(self._group([model for model in models if model.name not in failed], failed))
+            found = next((why for _, measurement in results if (why := disturbance(measurement)) in REMEDIES), None)
+            if found is None:
+                yield from results
+                return
+            if seconds is None:
+                break
+            logger.warning("%s was %s: measuring again in %.0f s", self.name, found, seconds)
+            time.sleep(seconds)
+        raise DeviceError(
+            f"{self.name} was {found}, {len(WAITS) + 1} times at the same models: {REMEDIES[str(found)]}; what was "
+            "measured is kept, and the same command goes on"
+        )
 
     def _group(
         self, models: Sequence[DeviceModel], failed: dict[str, str], suspected: bool = False
@@ -197,6 +229,7 @@ class OpenDevice:
         raise AssertionError("not reached")
 
     def _try_group(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
+        self._cool_down()
         loaded: list[str] = []
         for model in models:
             try:
@@ -210,6 +243,20 @@ class OpenDevice:
         # Not in a finally: after Ctrl-C the runner may still be measuring, and nobody should wait for its answer.
         self._channel.ask({"do": "unload", "names": loaded})
         return results
+
+    def _cool_down(self) -> None:
+        """Wait until the hottest zone is as cool as the device file wants it."""
+        wanted = self._profile.cool_below_c
+        if wanted is None:
+            return
+        deadline = time.monotonic() + COOLING_SECONDS
+        while (now := self._channel.ask({"do": "look"})[0].get("temperature_c")) is not None and now >= wanted:
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    f"{self.name} stays at {now:.0f} degrees, its file wants it below {wanted:.0f} (cool_below_c): "
+                    "cool it or correct the file"
+                )
+            time.sleep(1.0)
 
     def _load(self, model: DeviceModel) -> None:
         header = {"do": "load", "name": model.name, "threads": self._profile.threads, "seed": self.rules.seed}
@@ -247,10 +294,12 @@ def open_device(
     profile: DeviceProfile,
     rules: MeasuringRules | None = None,
     connect: Callable[[], Transport] | None = None,
+    strict: bool = False,
 ) -> Iterator[OpenDevice]:
     """Start a fresh runner for `profile` and end it afterwards.
 
-    `rules` default to the profile's for blocks; `connect` makes the transport (a `Replay` in tests).
+    `rules` default to the profile's for blocks; `connect` makes the transport (a `Replay` in tests). `strict` measures
+    again what was disturbed, and gives up rather than keep it.
 
     Raises:
         DeviceError: the device cannot be reached, or the runner does not start, or lacks numpy or onnxruntime.
@@ -264,4 +313,4 @@ def open_device(
             connect = connection.runner
         channel = _Channel(profile, connect or LocalTransport)
         stack.callback(channel.close)
-        yield OpenDevice(profile, rules or profile.blocks, channel)
+        yield OpenDevice(profile, rules or profile.blocks, channel, strict)

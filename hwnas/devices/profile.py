@@ -99,6 +99,8 @@ class DeviceProfile(BaseModel):
     runtime: Literal["onnxruntime"] = "onnxruntime"
     threads: PositiveInt = 1
     cores: list[NonNegativeInt] | None = None
+    cool_below_c: PositiveFloat | None = None
+    """Degrees Celsius that the hottest zone must be below before each group of models, where the device shows it."""
     ssh: SshSettings | None = None
     blocks: MeasuringRules = BLOCKS
     networks: MeasuringRules = NETWORKS

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -116,11 +116,20 @@ class LocalTransport:
 
 
 class Replay:
-    """The shipped fake: answers with recorded samples (milliseconds) by model name; an unknown name fails to load."""
+    """The shipped fake: answers with recorded samples (milliseconds) by model name; an unknown name fails to load.
 
-    def __init__(self, facts: Mapping[str, Any], samples: Mapping[str, Floats] | Callable[[str], Floats]) -> None:
+    `conditions` are told in turn, one set a measurement and one a look at the temperature; after the last, none are.
+    """
+
+    def __init__(
+        self,
+        facts: Mapping[str, Any],
+        samples: Mapping[str, Floats] | Callable[[str], Floats],
+        conditions: Iterable[Mapping[str, float]] = (),
+    ) -> None:
         self._facts = dict(facts)
         self._samples = samples
+        self._conditions = iter(conditions)
 
     def request(self, header: dict[str, Any], body: bytes = b"", timeout_s: float = 60.0) -> runner.Frame:
         match header.get("do"):
@@ -132,6 +141,8 @@ class Replay:
                 return {"ok": True, "create_seconds": 0.0, "device_seconds": 0.0}, b""
             case "measure":
                 return self._measured(header["names"])
+            case "look":
+                return {"ok": True, **next(self._conditions, {})}, b""
             case _:
                 return {"ok": True}, b""
 
@@ -146,7 +157,7 @@ class Replay:
             for name, part in parts.items()
         ]
         body = np.concatenate([*parts.values(), np.zeros(0)]).astype("<f8").tobytes()
-        return {"ok": True, "models": models}, body
+        return {"ok": True, "models": models, "conditions": dict(next(self._conditions, {}))}, body
 
     def _find(self, name: str) -> Floats | None:
         if callable(self._samples):

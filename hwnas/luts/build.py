@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +94,7 @@ def build_table(
         rows=len(rows),
         samples=sum(row.samples for row in rows.values()),
         median_spread=float(np.median([row.spread for row in rows.values()])) if rows else 0.0,
-        unsteady=sum(not result.measurements[key].steady for key in measured),
+        disturbed=dict(Counter(row.disturbed for row in measured.values() if row.disturbed)),
         estimated=len(rows) - len(measured),
         seconds=round(time.monotonic() - started, 3),
         device_seconds=round(result.device_seconds, 3),

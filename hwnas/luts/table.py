@@ -17,8 +17,9 @@ from hwnas.core.errors import InputError
 from hwnas.core.files import write_atomic
 from hwnas.core.metrics import Measurement
 from hwnas.core.net import NetSpec
+from hwnas.core.quality import disturbance
 
-COLUMNS = ("key", "median_ms", "p90_ms", "spread", "samples")
+COLUMNS = ("key", "median_ms", "p90_ms", "spread", "samples", "disturbed")
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Row:
     p90_ms: float
     spread: float
     samples: int
+    disturbed: str = ""
+    """By what, where the measurement was (`hwnas.core.quality`)."""
 
     @classmethod
     def of(cls, measurement: Measurement) -> Row:
         """The summary of all samples of a block."""
         samples = len(measurement.samples_ms)
-        return cls(measurement.median, measurement.p90, measurement.spread, samples)
+        return cls(measurement.median, measurement.p90, measurement.spread, samples, disturbance(measurement))
 
 
 class Provenance(BaseModel):
@@ -50,8 +53,8 @@ class Provenance(BaseModel):
     rows: int
     samples: int
     median_spread: float
-    unsteady: int = 0
-    """Rows whose warm-up was cut off before it came to rest."""
+    disturbed: dict[str, int] = {}
+    """How many rows were disturbed, by what (`hwnas.core.quality`)."""
     estimated: int = 0
     """Rows that were not measured, for lack of time, but follow from those that were; they have no samples."""
     seconds: float
@@ -131,13 +134,13 @@ class LatencyTable:
             # Read as text: Python's float() gives every value back exactly, in all versions of pandas.
             frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
             values = zip(*(frame[column].tolist() for column in COLUMNS), strict=True)
-            rows = {str(key): Row(float(a), float(b), float(c), int(n)) for key, a, b, c, n in values}
+            rows = {str(key): Row(float(a), float(b), float(c), int(n), str(d)) for key, a, b, c, n, d in values}
         except (KeyError, ValueError) as error:
             raise InputError(f"{path} is no latency table: run `hwnas profile` again") from error
         return cls(rows, provenance)
 
     def _csv(self) -> bytes:
-        records = [(key, r.median_ms, r.p90_ms, r.spread, r.samples) for key, r in self.rows.items()]
+        records = [(key, r.median_ms, r.p90_ms, r.spread, r.samples, r.disturbed) for key, r in self.rows.items()]
         return (
             pd.DataFrame.from_records(records, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n").encode()
         )

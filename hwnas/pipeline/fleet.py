@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import combinations
@@ -41,7 +41,7 @@ class NotProfiled:
 
     def to_json(self) -> dict[str, Any]:
         """An entry of `devices` like that of a profiled one, with `error`."""
-        nothing: dict[str, Any] = {"tables": [], "rows": 0, "estimated": 0, "failed": []}
+        nothing: dict[str, Any] = {"tables": [], "rows": 0, "estimated": 0, "disturbed": {}, "failed": []}
         spent = {"seconds": self.seconds, "device_seconds": 0.0}
         return {"device": self.device, **nothing, **spent, "report_card": [], "error": self.why}
 
@@ -89,18 +89,23 @@ class FleetReport:
 
 
 def profile_fleet(
-    workspace: Workspace, devices: Sequence[str], seconds: float | None = None, progress: Progress = silent
+    workspace: Workspace,
+    devices: Sequence[str],
+    seconds: float | None = None,
+    strict: bool = False,
+    progress: Progress = silent,
 ) -> FleetReport:
     """Profile devices side by side, a thread each; one that fails leaves the others alone.
 
-    After about `seconds` each makes do with what was measured.
+    After about `seconds` each makes do with what was measured; `strict` keeps nothing that was disturbed.
 
     Raises:
         InputError, DeviceError: there is but one device, and it cannot be profiled.
     """
+    profile = partial(profile_device, workspace, seconds=seconds, strict=strict)
     if len(devices) == 1:
-        return FleetReport((profile_device(workspace, device=devices[0], seconds=seconds, progress=progress),), ())
-    run = _Run(workspace, seconds, progress)
+        return FleetReport((profile(device=devices[0], progress=progress),), ())
+    run = _Run(profile, progress)
     here = [name for name in devices if load_profile(workspace.device_file(name)).kind == "local"]
     # Daemons, so that Ctrl-C ends the program at once: every finished measurement is in a journal already.
     threads = [threading.Thread(target=run.one, args=(name,), daemon=True) for name in devices if name not in here]
@@ -125,9 +130,8 @@ def profile_fleet(
 class _Run:
     """Profiles devices, each of which may be in a thread of its own."""
 
-    def __init__(self, workspace: Workspace, seconds: float | None, progress: Progress) -> None:
-        self.workspace = workspace
-        self.seconds = seconds
+    def __init__(self, profile: Callable[..., ProfileReport], progress: Progress) -> None:
+        self.profile = profile
         self.progress = progress
         self.reports: dict[str, ProfileReport | NotProfiled] = {}
         self.bugs: list[Exception] = []
@@ -138,9 +142,7 @@ class _Run:
         started = time.monotonic()
         try:
             labelled = partial(self._labelled, device)
-            self.reports[device] = profile_device(
-                self.workspace, device=device, seconds=self.seconds, progress=labelled
-            )
+            self.reports[device] = self.profile(device=device, progress=labelled)
         except HwnasError as error:
             seconds = round(time.monotonic() - started, 3)
             self.reports[device] = NotProfiled(device, str(error), error.exit_code, seconds)

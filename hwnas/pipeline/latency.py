@@ -117,17 +117,19 @@ def profile_space(
     subnets: int,
     progress: Progress,
     seconds: float | None = None,
+    strict: bool = False,
 ) -> Profiled:
     """Measure the block table of `space` and `subnets` whole networks, fit the latency model, write all to `folder`.
 
-    Killed and called again, it goes on where it was. After about `seconds` it makes do with what it has.
+    Killed and called again, it goes on where it was. After about `seconds` it makes do with what it has. `strict` keeps
+    no measurement that was disturbed.
     """
     started = time.monotonic()
 
     def enough(measured: int) -> bool:
         return measured >= LEAST_NETWORKS and time.monotonic() - started >= (seconds or 0.0)
 
-    with open_device(profile) as device:
+    with open_device(profile, strict=strict) as device:
         _forget_another_device(folder, device.facts())
         report = partial(progress, "blocks")
         for_blocks = None if seconds is None else BLOCKS_SHARE * seconds

@@ -36,6 +36,7 @@ class ProfileReport:
             "tables": [self.table],
             "rows": len(profiled.table),
             "estimated": profiled.table.provenance.estimated,
+            "disturbed": profiled.table.provenance.disturbed,
             "failed": sorted(profiled.table.provenance.failed),
             "seconds": profiled.seconds,
             "device_seconds": profiled.device_seconds,
@@ -44,11 +45,17 @@ class ProfileReport:
 
 
 def profile_device(
-    workspace: Workspace, *, device: str, seconds: float | None = None, progress: Progress = silent
+    workspace: Workspace,
+    *,
+    device: str,
+    seconds: float | None = None,
+    strict: bool = False,
+    progress: Progress = silent,
 ) -> ProfileReport:
     """Build or complete the latency table of the default supernet's space on a device, and fit its latency model.
 
-    After about `seconds` the rest of the table is estimated from what was measured.
+    After about `seconds` the rest of the table is estimated from what was measured; `strict` keeps nothing that was
+    disturbed.
 
     Raises:
         InputError: the device, the supernet or a file of theirs is wrong.
@@ -58,5 +65,5 @@ def profile_device(
     profile = load_profile(workspace.device_file(device))
     supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
     folder = workspace.table_folder(device, settings.supernet)
-    profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress, seconds)
+    profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress, seconds, strict)
     return ProfileReport(device, str(folder / TABLE), profiled)

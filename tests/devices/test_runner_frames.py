@@ -44,7 +44,7 @@ def test_a_cut_is_the_end_of_the_stream(header, body, data):
         runner.read_frame(io.BytesIO(frame[:cut]).read)
 
 
-@given(st.binary(min_size=16, max_size=64).filter(lambda data: not data.startswith(runner.MAGIC)))
+@given(st.binary(min_size=16, max_size=64).filter(lambda data: not data.startswith(frames.MAGIC)))
 def test_garbage_is_out_of_step(data):
     with pytest.raises(runner.StreamError):
         runner.read_frame(io.BytesIO(data).read)

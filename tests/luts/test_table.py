@@ -50,7 +50,7 @@ def test_provenance_stands_beside_it(tmp_path):
     read = LatencyTable.read(tmp_path / "t.csv")
     assert read.provenance.device == FACTS
     assert read.provenance.csv_sha256 == written.sha256() == read.sha256()
-    assert (tmp_path / "t.csv").read_text().startswith("key,median_ms,p90_ms,spread,samples\n")
+    assert (tmp_path / "t.csv").read_text().startswith("key,median_ms,p90_ms,spread,samples,disturbed\n")
     assert json.loads((tmp_path / "t.json").read_text())["space"] == "toy/v1"
 
 
@@ -92,7 +92,7 @@ def test_edited(tmp_path):
         LatencyTable.read(tmp_path / "t.csv")
 
 
-@pytest.mark.parametrize("text", ["", "key\nx\n", "key,median_ms,p90_ms,spread,samples\nx,fast,1,1,1\n"])
+@pytest.mark.parametrize("text", ["", "key\nx\n", "key,median_ms,p90_ms,spread,samples,disturbed\nx,fast,1,1,1\n"])
 def test_a_csv_that_is_no_table(tmp_path, text):
     provenance = sample().provenance.model_copy(update={"csv_sha256": hashlib.sha256(text.encode()).hexdigest()})
     (tmp_path / "t.csv").write_text(text)

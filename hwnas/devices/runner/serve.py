@@ -18,6 +18,7 @@ from .facts import probe
 from .frames import ClosedError, Frame, FrameError, StreamError, encode_frame, read_frame
 from .memory import ARGUMENT, peak_memory
 from .memory import main as memory_main
+from .sensors import temperature_c
 from .session import Loaded
 from .watch import Watch
 
@@ -36,6 +37,7 @@ class Runner:
             "configure": self._configure,
             "load": self._load,
             "measure": self._measure,
+            "look": lambda header, body: ({"temperature_c": temperature_c()}, b""),
             "memory": lambda header, body: (peak_memory(body, int(header["threads"])), b""),
             "energy": lambda header, body: (
                 energy(self.models[header["name"]].run, float(header["seconds"])),
