@@ -155,9 +155,17 @@ class Workspace:
         return profile_fleet(self, devices, None if budget is None else parse_seconds(budget), strict, progress)
 
     def specialize(
-        self, latency: str, device: str | None = None, *, seed: int | None = None, progress: Progress = silent
+        self,
+        latency: str,
+        device: str | None = None,
+        *,
+        seed: int | None = None,
+        energy: bool = False,
+        progress: Progress = silent,
     ) -> SpecializeReport:
         """Search, export and measure until a model's p90 on the device is at most `latency` (such as ``2ms``).
+
+        With `energy`, what a run of it takes is read from the device's own meters as well.
 
         Raises:
             InfeasibleError: no subnet is fast enough; says what is reachable.
@@ -170,6 +178,7 @@ class Workspace:
             latency_ms=latency_ms,
             device=device or self.settings.device,
             seed=self.settings.search.seed if seed is None else seed,
+            with_energy=energy,
             progress=progress,
         )
 

@@ -15,9 +15,12 @@ from hwnas.cli._progress import progress
 @click.option("--latency", metavar="TIME", required=True, help="Limit on the measured p90: 2ms, 800us, 0.03s.")
 @click.option("--device", metavar="NAME", help="A file of devices/; the default is in hwnas.toml.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the search; the default is in hwnas.toml.")
+@click.option("--energy", is_flag=True, help="Measure the model's energy too, where the device has a meter.")
 @workspace_option
 @json_option
-def command(latency: str, device: str | None, seed: int | None, workspace_path: Path, as_json: bool) -> int:
+def command(
+    latency: str, device: str | None, seed: int | None, energy: bool, workspace_path: Path, as_json: bool
+) -> int:
     """Search, export and measure until a model holds the latency limit.
 
     The device is profiled first where it has no table yet. The result is a package under export/. The exit code is 0
@@ -31,7 +34,7 @@ def command(latency: str, device: str | None, seed: int | None, workspace_path: 
     with quiet_stdout(), progress() as report:
         from hwnas.workspace import Workspace
 
-        result = Workspace(workspace_path).specialize(latency, device, seed=seed, progress=report)
+        result = Workspace(workspace_path).specialize(latency, device, seed=seed, energy=energy, progress=report)
         document = result.to_json()
     show(document, _text(document), as_json)
     return 0 if document["holds"] else 1
@@ -48,6 +51,11 @@ def _text(document: dict[str, Any]) -> str:
         times = measured["latency_ms"]
         how = document["verified_by"]
         lines.append(f"  latency   p90 {times['p90']:.3f} ms, median {times['median']:.3f} ms (by {how})")
+        if measured.get("memory_bytes") is not None:
+            lines.append(f"  memory    {measured['memory_bytes'] / 1e6:.1f} MB at its peak, above the idle runtime")
+        if "energy_mj" in measured:
+            spent = measured["energy_mj"]
+            lines.append(f"  energy    {spent['total']:.3g} mJ a run, {spent['above_idle']:.3g} of them above idle")
     accuracy = document.get("accuracy")
     if accuracy is not None:
         lines.append(f"  accuracy  {accuracy['top1']:.2%} of {accuracy['images']:,} {accuracy['split']} images")

@@ -27,6 +27,16 @@ def params(net: NetSpec) -> int:
     return total
 
 
+def weight_bytes(net: NetSpec, bytes_per_value: int = 4) -> int:
+    """What a deployed network keeps: weights and biases, normalisations folded into them, in bytes."""
+    total = 0
+    for op in net.ops:
+        weight = op.weight_shape
+        if weight is not None:
+            total += math.prod(weight) + op.out_shape[0] * (op.bias or op.norm)
+    return total * bytes_per_value
+
+
 def peak_activation_bytes(net: NetSpec, bytes_per_value: int = 4) -> int:
     """Greatest sum of live activations while the operators run in order, one image, in bytes.
 

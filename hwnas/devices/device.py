@@ -145,6 +145,11 @@ class OpenDevice:
         return self.rules.group
 
     @property
+    def threads(self) -> int:
+        """Of one model."""
+        return self._profile.threads
+
+    @property
     def strict(self) -> bool:
         """Whether what was disturbed is measured again, and refused in the end."""
         return self._strict
@@ -157,6 +162,15 @@ class OpenDevice:
     def with_rules(self, rules: MeasuringRules) -> OpenDevice:
         """The same runner, measuring by other rules."""
         return OpenDevice(self._profile, rules, self._channel, self._strict)
+
+    def ask(self, header: dict[str, Any], body: bytes = b"", timeout_s: float = 60.0) -> tuple[dict[str, Any], bytes]:
+        """A request of the runner's (`hwnas.devices.runner` lists them) beside measuring.
+
+        Raises:
+            DeviceError: it was refused, or the connection broke.
+        """
+        self._channel.ready()
+        return self._channel.ask(header, body, timeout_s)
 
     def facts(self) -> dict[str, Any]:
         """What was probed, with the device's name, kind and threads and the measuring rules."""

@@ -143,6 +143,8 @@ class Replay:
                 return self._measured(header["names"])
             case "look":
                 return {"ok": True, **next(self._conditions, {})}, b""
+            case "memory" | "energy":
+                return {"ok": False, "error": "no recording of that"}, b""
             case _:
                 return {"ok": True}, b""
 

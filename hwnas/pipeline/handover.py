@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwnas.core.arch import Arch
-from hwnas.core.count import macs, params
+from hwnas.core.count import macs, params, peak_activation_bytes, weight_bytes
 from hwnas.core.errors import HwnasError
 from hwnas.core.images import Preprocessing
 from hwnas.core.progress import Progress
@@ -174,13 +174,24 @@ def package_info(
     agreement = {"same_class": exported.same_class, "greatest_difference": exported.greatest_difference}
     predicted = {"median": candidate.predicted_median_ms, "p90": candidate.predicted_p90_ms}
     measured = {"median": verdict.median_ms, "p90": verdict.p90_ms}
-    numbers = (
+    net = supernet.space.lower(exported.arch)
+    held, live = weight_bytes(net), peak_activation_bytes(net)
+    numbers: tuple[Number, ...] = (
         Number("latency", "measured", measured, "ms", timed),
         Number("latency", "predicted", predicted, "ms", {**on_device, "model": "block table corrected by networks"}),
         Number("accuracy", "measured", {"top1": exported.top1}, "", on_images),
         Number("accuracy", "predicted", {"top1": candidate.predicted_accuracy}, "", {"model": "accuracy predictor"}),
         Number("agreement", "measured", agreement, "", {"images": exported.compared, "with": "torch subnet"}),
     )
+    counted = {"model": "float32 weights, and the greatest sum of live activations, one image"}
+    numbers += (Number("memory", "predicted", {"weights": held, "activations": live}, "B", counted),)
+    if report.memory is not None:
+        above = {**on_device, "of": "a process that loads and runs the model, above the idle runtime"}
+        numbers += (Number("memory", "measured", {"peak": report.memory.peak_bytes}, "B", above),)
+    if report.energy is not None:
+        values = {"total": report.energy.mj, "above_idle": report.energy.mj_above_idle}
+        by = {**on_device, "runs": report.energy.runs, "counters": ", ".join(report.energy.counters)}
+        numbers += (Number("energy", "measured", values, "mJ", by),)
     info = file_info(supernet, exported.arch)
     provenance = {**info.provenance, "device": profile.name, "date": datetime.now(UTC).isoformat(timespec="seconds")}
     return replace(info, name=name, provenance=provenance, numbers=numbers)

@@ -18,6 +18,7 @@ from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.errors import DeviceError, InfeasibleError
 from hwnas.core.files import refuse_no_folder
 from hwnas.core.progress import Progress, silent
+from hwnas.devices.consumption import Energy, Memory, energy, refuse_no_meter, try_memory
 from hwnas.devices.device import open_device
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, load_profile
@@ -56,18 +57,24 @@ class SpecializeReport:
     verdict: Verdict
     rounds: int
     seconds: dict[str, float]
+    memory: Memory | None = None
+    """None where the device cannot tell it."""
+    energy: Energy | None = None
+    """None where it was not asked for."""
     faster: Candidate | None = None
     """A subnet below the band that is predicted to be more accurate, by more than the predictor's own error."""
 
     def to_json(self) -> dict[str, Any]:
         """The document of `hwnas specialize --json`."""
         measured = {"median": self.verdict.median_ms, "p90": self.verdict.p90_ms}
+        peak = None if self.memory is None else self.memory.peak_bytes
         accuracy = {"top1": self.exported.top1, "images": self.exported.images, "split": "test"}
         artifact = {
             "file": "model.onnx",
             "runtime": self.device.runtime,
             "precision": "float32",
             "latency_ms": measured,
+            "memory_bytes": peak,
             "top1": self.exported.top1,
         }
         return {
@@ -81,7 +88,11 @@ class SpecializeReport:
             "arch": self.candidate.arch.to_json(),
             "constraints": [{"metric": "latency", "statistic": "p90", "limit": self.limit_ms, "unit": "ms"}],
             "predicted": self.candidate.to_json()["predicted"],
-            "measured": {"latency_ms": measured},
+            "measured": {
+                "latency_ms": measured,
+                "memory_bytes": peak,
+                **({} if self.energy is None else self.energy.to_json()),
+            },
             "accuracy": accuracy,
             "agreement": {
                 "same_class": self.exported.same_class,
@@ -96,13 +107,19 @@ class SpecializeReport:
 
 
 def specialize(
-    workspace: Workspace, *, latency_ms: float, device: str, seed: int, progress: Progress = silent
+    workspace: Workspace,
+    *,
+    latency_ms: float,
+    device: str,
+    seed: int,
+    with_energy: bool = False,
+    progress: Progress = silent,
 ) -> SpecializeReport:
     """Hand over the most accurate model that was measured to keep its p90 on `device` within `latency_ms`.
 
     Raises:
         InfeasibleError: nothing in the space is fast enough, or nothing that was verified held; says what is reachable.
-        InputError: the device, the supernet or a file of theirs is wrong.
+        InputError: the device, the supernet or a file of theirs is wrong, or it has no meter of the energy asked for.
         DeviceError: the device cannot be measured.
     """
     clock = _Clock()
@@ -113,6 +130,9 @@ def specialize(
     predictor = AccuracyPredictor.load(supernet.space, supernet.predictor_path)
     supernet.refuse_damaged()
     refuse_no_folder(workspace.export_folder)
+    if with_energy:
+        with open_device(profile) as opened:
+            refuse_no_meter(opened)
     with clock.time("profile"):
         model, facts = _latency_model(profile, supernet, folder, settings.measure.subnets, latency_ms, progress)
     verdicts = Verdicts(folder, identity(facts))
@@ -122,6 +142,8 @@ def specialize(
             profile, facts, finalists, folder, predictor, verdicts, settings.search, latency_ms, progress, clock
         )
         report = loop.run(model, seed)
+        with clock.time("memory"):
+            report = _consumption(report, with_energy)
         with clock.time("package"):
             name = f"{settings.supernet}-{device}-{latency_ms:g}ms"
             info = package_info(name, supernet, profile, report, facts)
@@ -146,6 +168,14 @@ def _latency_model(
         block, why = next(iter(profiled.table.provenance.failed.items()))
         raise DeviceError(f"a block of the space does not run on {profile.name}, {block}: {why}")
     return model, facts
+
+
+def _consumption(report: SpecializeReport, with_energy: bool) -> SpecializeReport:
+    """The report with what else the chosen file takes."""
+    with open_device(report.device) as device:
+        model = report.exported.as_device_model()
+        used = energy(device, model) if with_energy else None
+        return replace(report, memory=try_memory(device, model), energy=used)
 
 
 class _Clock:

@@ -59,9 +59,11 @@ class Lab:
         least, most = self.reachable()
         return least + share * (most - least)
 
-    def open(self, profile: DeviceProfile, rules: MeasuringRules | None = None) -> AbstractContextManager[OpenDevice]:
+    def open(
+        self, profile: DeviceProfile, rules: MeasuringRules | None = None, strict: bool = False
+    ) -> AbstractContextManager[OpenDevice]:
         """Stands for `hwnas.devices.device.open_device`."""
-        return open_device(profile, rules, connect=lambda: _Channel(self))
+        return open_device(profile, rules, connect=lambda: _Channel(self), strict=strict)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the pipeline measure here."""

@@ -147,6 +147,14 @@ def test_a_model_that_held_before_is_verified_again_if_nothing_lies_in_the_band(
     assert lab.verified[0] == first
 
 
+def test_energy_of_a_device_without_a_meter(bench: Path, lab: Lab) -> None:
+    code, out, err = hwnas("specialize", "--latency", "1s", "--energy", "--workspace", str(bench))
+    assert code == 2
+    assert out == ""
+    assert "local shows no energy counter" in err
+    assert lab.timed == lab.verified == []
+
+
 def test_an_export_folder_that_cannot_be_is_told_at_once(bench: Path, lab: Lab) -> None:
     (bench / "export").write_text("")
     code, _, err = hwnas("specialize", "--latency", f"{lab.between(0.2)}ms", "--workspace", str(bench))

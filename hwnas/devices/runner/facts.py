@@ -8,6 +8,8 @@ from typing import Any, Dict, List
 
 import numpy as np
 
+from .sensors import energy_counters, temperature_c
+
 
 def probe() -> Dict[str, Any]:
     """The facts by name; what the machine hides is None."""
@@ -22,6 +24,8 @@ def probe() -> Dict[str, Any]:
         "governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "clock_mhz": _field("/proc/cpuinfo", "cpu MHz"),
         "memory_bytes": _memory_bytes(),
+        "energy_counters": [counter.name for counter in energy_counters()],
+        "temperature_c": temperature_c(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "runtime": "onnxruntime",

@@ -1,0 +1,84 @@
+"""What else a model takes on a device: memory, and energy where the device has a meter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hwnas.core.errors import DeviceError, InputError
+from hwnas.core.protocols import DeviceModel
+from hwnas.devices.device import OpenDevice
+
+ENERGY_SECONDS = 2.0
+"""Of running, and as much of resting: counters move in steps of up to a tenth of a second."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes: the peak of a process that loads and runs the model, above the idle runtime; and that idle runtime."""
+
+    peak_bytes: int
+    idle_bytes: int
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Millijoules of one run: in all, and above what the device draws at rest; by which counters."""
+
+    mj: float
+    mj_above_idle: float
+    idle_watts: float
+    runs: int
+    counters: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As documents have it."""
+        values = {"total": self.mj, "above_idle": self.mj_above_idle}
+        return {"energy_mj": values, "idle_watts": self.idle_watts, "runs": self.runs, "counters": list(self.counters)}
+
+
+def memory(device: OpenDevice, model: DeviceModel) -> Memory:
+    """Measure a model's memory, in a process of its own on the device.
+
+    Raises:
+        DeviceError: the model does not run there, or the connection broke.
+    """
+    answer, _ = device.ask({"do": "memory", "threads": device.threads}, model.onnx, timeout_s=360.0)
+    return Memory(int(answer["peak_bytes"]), int(answer["idle_bytes"]))
+
+
+def energy(device: OpenDevice, model: DeviceModel, seconds: float = ENERGY_SECONDS) -> Energy:
+    """Measure what a run of a model takes from the device's own meters.
+
+    Raises:
+        InputError: the device has none.
+        DeviceError: the model does not run there, or the connection broke.
+    """
+    refuse_no_meter(device)
+    device.ask({"do": "load", "name": model.name, "threads": device.threads, "seed": 0}, model.onnx)
+    answer, _ = device.ask({"do": "energy", "name": model.name, "seconds": seconds}, timeout_s=60.0 + 4 * seconds)
+    device.ask({"do": "unload", "names": [model.name]})
+    return Energy(
+        1e3 * float(answer["joules"]),
+        1e3 * float(answer["joules_above_idle"]),
+        float(answer["idle_watts"]),
+        int(answer["runs"]),
+        tuple(answer["counters"]),
+    )
+
+
+def refuse_no_meter(device: OpenDevice) -> None:
+    """Raise InputError where a device cannot tell its energy."""
+    if not device.facts().get("energy_counters"):
+        raise InputError(
+            f"{device.name} shows no energy counter (RAPL, hwmon or INA3221 under /sys), or only to root: leave out "
+            "--energy, or let the runner read one"
+        )
+
+
+def try_memory(device: OpenDevice, model: DeviceModel) -> Memory | None:
+    """`memory`, or None where the device cannot tell: it decides nothing, so it stops nothing."""
+    try:
+        return memory(device, model)
+    except DeviceError:
+        return None
