@@ -60,13 +60,15 @@ class Measurement:
     """Every sample of one model's latency on one device, in milliseconds, in the order they were taken.
 
     `steady` says whether the warm-up had come to rest before the samples began; `bursts` how many samples each visit of
-    the interleaved rounds took, as far as it is known.
+    the interleaved rounds took, as far as it is known. `anchor_ms` is the median of the anchor model in the same
+    rounds, where there was one: the machine's speed at that time.
     """
 
     samples_ms: Floats
     steady: bool = True
     bursts: tuple[int, ...] = ()
     conditions: Conditions = Conditions()
+    anchor_ms: float | None = None
 
     @property
     def median(self) -> float:

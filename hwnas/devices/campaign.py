@@ -6,7 +6,7 @@ import fcntl
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,11 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with (models done, models in all)."""
 
+LEAST_GROUP = 4
+"""Smaller groups carry no anchor: they would hardly measure anything else."""
+ANCHOR = "anchor"
+"""Name, in journals, of the model that is measured with every group, where one is given."""
+
 Models = Iterable[tuple[str, Callable[[], bytes]]]
 """Names and the functions that build each model's ONNX bytes, called only for what is not measured yet."""
 
@@ -33,13 +38,15 @@ Models = Iterable[tuple[str, Callable[[], bytes]]]
 class Campaign:
     """What a campaign has: measurements by name, reasons of failure by name, seconds the device was busy in all.
 
-    `fresh` names what this very call measured; the rest was in the journal.
+    `fresh` names what this very call measured; the rest was in the journal. `repeats` are second measurements of some
+    models, in other groups: they show what a repetition is worth.
     """
 
     measurements: dict[str, Measurement] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     device_seconds: float = 0.0
     fresh: set[str] = field(default_factory=set)
+    repeats: list[tuple[str, Measurement]] = field(default_factory=list)
 
 
 def run_campaign(
@@ -55,6 +62,7 @@ def campaign(
     journal: Path,
     progress: Progress | None = None,
     enough: Callable[[int], bool] | None = None,
+    anchor: Callable[[], bytes] | None = None,
 ) -> Campaign:
     """Measure `models`, keeping each finished one in `journal` (JSON lines, fsynced) and measuring none twice.
 
@@ -62,6 +70,9 @@ def campaign(
     order, so that a drift of the machine becomes noise over the table and not a slope along it; where `enough` is
     given, in theirs, until it is true of the number of models that are measured. A strict device measures what was
     disturbed anew.
+
+    Where `anchor` builds a model, that one is measured with every group, in the same rounds, and its median stands with
+    each measurement of the group: what the machine's speed was. Each group then also repeats one model of an earlier.
 
     Raises:
         InputError: another process writes this journal.
@@ -71,37 +82,64 @@ def campaign(
     with _locked(journal):
         state = _resume(journal, device.facts(), device.strict)
         todo = [name for name in builders if name not in state.measurements]
+        rng = np.random.default_rng(len(state.measurements))
         if enough is None:
             np.random.default_rng(0).shuffle(todo)
         _report(progress, len(builders) - len(todo), len(builders))
-        for start in range(0, len(todo), device.group):
+        anchored = anchor is not None and device.group >= LEAST_GROUP
+        size = device.group - 2 if anchored else device.group
+        for start in range(0, len(todo), size):
             if enough is not None and enough(sum(name in state.measurements for name in builders)):
                 break
-            names = todo[start : start + device.group]
-            _measure(device, [DeviceModel(name, builders[name]()) for name in names], journal, state)
+            names = todo[start : start + size]
+            group = [DeviceModel(name, builders[name]()) for name in names]
+            if anchored and anchor is not None:
+                earlier = [name for name in builders if name in state.measurements]
+                again = [earlier[rng.integers(len(earlier))]] if earlier else []
+                group += [DeviceModel(name, builders[name]()) for name in again]
+                group.append(DeviceModel(ANCHOR, anchor()))
+            _measure(device, group, journal, state)
             _report(progress, len(builders) - len(todo) + start + len(names), len(builders))
         wanted = {name: state.measurements[name] for name in builders if name in state.measurements}
+        repeats = [(name, measurement) for name, measurement in state.repeats if name in wanted]
     for name, why in state.failed.items():
         logger.warning("%s does not run on %s: %s", name, device.name, why)
-    return Campaign(wanted, state.failed, state.device_seconds, state.fresh)
+    return Campaign(wanted, state.failed, state.device_seconds, state.fresh, repeats)
 
 
 def _measure(device: Device, models: Sequence[DeviceModel], journal: Path, state: Campaign) -> None:
-    """Measure one group and keep each result at once."""
+    """Measure one group and keep its results, those included that were there before it was broken off."""
     before = device.device_seconds
+    results: dict[str, Measurement] = {}
     try:
         for name, measurement in device.measure(models):
-            after = device.device_seconds
-            line = {"kind": "measured", "name": name, "device_seconds": round(after - before, 6)}
-            append_line(journal, {**line, **_to_json(measurement)})
+            results[name] = measurement
+    except ModelsFailedError as error:
+        for name, why in error.failed.items():
+            if name != ANCHOR:
+                state.failed[name] = why
+                append_line(journal, {"kind": "failed", "name": name, "why": why})
+    finally:
+        _keep(results, device.device_seconds - before, journal, state)
+
+
+def _keep(results: dict[str, Measurement], seconds: float, journal: Path, state: Campaign) -> None:
+    """A group's results, each with the anchor's median; its seconds stand with the first."""
+    anchor = results.pop(ANCHOR, None)
+    if anchor is not None:
+        append_line(journal, {"kind": "anchor", **_to_json(anchor)})
+    for name, found in results.items():
+        measurement = found if anchor is None else replace(found, anchor_ms=anchor.median)
+        repeated = name in state.measurements
+        line = {"kind": "repeated" if repeated else "measured", "name": name, "device_seconds": round(seconds, 6)}
+        append_line(journal, {**line, **_to_json(measurement)})
+        state.device_seconds += seconds
+        seconds = 0.0
+        if repeated:
+            state.repeats.append((name, measurement))
+        else:
             state.measurements[name] = measurement
             state.fresh.add(name)
-            state.device_seconds += after - before
-            before = after
-    except ModelsFailedError as error:
-        state.failed.update(error.failed)
-        for name, why in error.failed.items():
-            append_line(journal, {"kind": "failed", "name": name, "why": why})
 
 
 def _resume(journal: Path, facts: dict[str, Any], strict: bool) -> Campaign:
@@ -118,10 +156,15 @@ def _resume(journal: Path, facts: dict[str, Any], strict: bool) -> Campaign:
         append_line(journal, {**header, "facts": facts})
     for line in lines[1:]:
         measurement = _measurement(line)
-        if measurement is not None:
-            if not (strict and disturbance(measurement) in REMEDIES):
-                state.measurements[line["name"]] = measurement
-            state.device_seconds += float(line.get("device_seconds", 0.0))
+        if measurement is None:
+            continue
+        state.device_seconds += float(line.get("device_seconds", 0.0))
+        if strict and disturbance(measurement) in REMEDIES:
+            continue
+        if line["kind"] == "repeated":
+            state.repeats.append((line["name"], measurement))
+        else:
+            state.measurements[line["name"]] = measurement
     return state
 
 
@@ -133,6 +176,7 @@ def _to_json(measurement: Measurement) -> dict[str, Any]:
     return {
         "steady": measurement.steady,
         "conditions": {key: value for key, value in asdict(measurement.conditions).items() if value is not None},
+        "anchor_ms": measurement.anchor_ms,
         "bursts": list(measurement.bursts),
         "samples_ms": measurement.samples_ms.tolist(),
     }
@@ -140,7 +184,8 @@ def _to_json(measurement: Measurement) -> dict[str, Any]:
 
 def _measurement(line: Any) -> Measurement | None:
     """The measurement in a journal line, or None where there is none that can be used."""
-    if not isinstance(line, dict) or line.get("kind") != "measured" or not isinstance(line.get("name"), str):
+    kinds = ("measured", "repeated")
+    if not isinstance(line, dict) or line.get("kind") not in kinds or not isinstance(line.get("name"), str):
         return None
     try:
         samples = np.array(line["samples_ms"], dtype=np.float64)
@@ -150,7 +195,10 @@ def _measurement(line: Any) -> Measurement | None:
         return None
     bursts = line.get("bursts")
     visits = tuple(map(int, bursts)) if isinstance(bursts, list) and sum(bursts) == len(samples) else ()
-    return Measurement(samples, bool(line.get("steady", True)), visits, Conditions.from_json(line.get("conditions")))
+    anchor = line.get("anchor_ms")
+    anchor_ms = float(anchor) if isinstance(anchor, int | float) and anchor > 0 else None
+    conditions = Conditions.from_json(line.get("conditions"))
+    return Measurement(samples, bool(line.get("steady", True)), visits, conditions, anchor_ms)
 
 
 def _aside(journal: Path) -> Path:

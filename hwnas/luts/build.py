@@ -12,12 +12,14 @@ from typing import Protocol
 import numpy as np
 
 from hwnas.core.additive import distinct_blocks
+from hwnas.core.count import macs
 from hwnas.core.errors import InputError
 from hwnas.core.metrics import Measurement
 from hwnas.core.net import NetSpec
 from hwnas.core.protocols import Device, SearchSpace
+from hwnas.luts.drift import Drift
 from hwnas.luts.informative import LEAST_ROWS, estimated_rows, informative_order
-from hwnas.luts.table import LatencyTable, Provenance, Row
+from hwnas.luts.table import LatencyTable, Provenance
 
 TABLE = "table.csv"
 JOURNAL = "samples.jsonl"
@@ -35,6 +37,8 @@ class Measured(Protocol):
     def device_seconds(self) -> float: ...
     @property
     def fresh(self) -> Collection[str]: ...
+    @property
+    def repeats(self) -> Sequence[tuple[str, Measurement]]: ...
 
 
 class RunCampaign(Protocol):
@@ -47,6 +51,7 @@ class RunCampaign(Protocol):
         journal: Path,
         progress: Callable[[int, int], None] | None = None,
         enough: Callable[[int], bool] | None = None,
+        anchor: Callable[[], bytes] | None = None,
     ) -> Measured: ...
 
 
@@ -77,8 +82,11 @@ def build_table(
     def enough(measured: int) -> bool:
         return measured >= LEAST_ROWS and time.monotonic() - started >= (seconds or 0.0)
 
-    result = campaign(device, models, folder / JOURNAL, progress, None if seconds is None else enough)
-    measured = {key: Row.of(result.measurements[key]) for key in blocks if key in result.measurements}
+    anchor = anchor_block(blocks)
+    build_anchor = _builder(build_onnx, blocks[anchor])
+    result = campaign(device, models, folder / JOURNAL, progress, None if seconds is None else enough, build_anchor)
+    drift = Drift.of(result.measurements, result.repeats)
+    measured = {key: drift.row(one) for key, one in result.measurements.items()}
     wanted = {key: net for key, net in blocks.items() if key not in result.failed}
     rows = measured | (estimated_rows(wanted, measured) if seconds is not None else {})
     rows = {key: rows[key] for key in blocks if key in rows}
@@ -94,6 +102,9 @@ def build_table(
         rows=len(rows),
         samples=sum(row.samples for row in rows.values()),
         median_spread=float(np.median([row.spread for row in rows.values()])) if rows else 0.0,
+        anchor=anchor,
+        anchor_ms=drift.level_ms,
+        anchor_drift=drift.extent,
         disturbed=dict(Counter(row.disturbed for row in measured.values() if row.disturbed)),
         estimated=len(rows) - len(measured),
         seconds=round(time.monotonic() - started, 3),
@@ -102,6 +113,12 @@ def build_table(
     )
     LatencyTable(rows, provenance).write(folder / TABLE)
     return LatencyTable.read(folder / TABLE)
+
+
+def anchor_block(blocks: Mapping[str, NetSpec]) -> str:
+    """The block that is measured with every group: the middle one by multiply-accumulates."""
+    order = sorted(blocks, key=lambda key: (macs(blocks[key]), key))
+    return order[len(order) // 2]
 
 
 def _kept(path: Path) -> LatencyTable | None:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +19,16 @@ from hwnas.core.metrics import Measurement
 from hwnas.core.net import NetSpec
 from hwnas.core.quality import disturbance
 
-COLUMNS = ("key", "median_ms", "p90_ms", "spread", "samples", "disturbed")
+COLUMNS = ("key", "median_ms", "p90_ms", "spread", "samples", "disturbed", "within", "p90_within")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One block; `spread` is the inter-quartile range over the median, `samples` their number, 0 if estimated."""
+    """One block; `spread` is the inter-quartile range over the median, `samples` their number, 0 if estimated.
+
+    Nine of ten repetitions fall within median_ms * (1 +- within), and p90_ms * (1 +- p90_within); 0 where too few rows
+    were repeated to tell.
+    """
 
     median_ms: float
     p90_ms: float
@@ -32,12 +36,15 @@ class Row:
     samples: int
     disturbed: str = ""
     """By what, where the measurement was (`hwnas.core.quality`)."""
+    within: float = 0.0
+    p90_within: float = 0.0
 
     @classmethod
-    def of(cls, measurement: Measurement) -> Row:
-        """The summary of all samples of a block."""
+    def of(cls, measurement: Measurement, factor: float = 1.0, within: tuple[float, float] = (0.0, 0.0)) -> Row:
+        """The summary of all samples of a block, times a factor that takes out the machine's drift."""
+        median, p90 = factor * measurement.median, factor * measurement.p90
         samples = len(measurement.samples_ms)
-        return cls(measurement.median, measurement.p90, measurement.spread, samples, disturbance(measurement))
+        return cls(median, p90, measurement.spread, samples, disturbance(measurement), *within)
 
 
 class Provenance(BaseModel):
@@ -55,6 +62,11 @@ class Provenance(BaseModel):
     median_spread: float
     disturbed: dict[str, int] = {}
     """How many rows were disturbed, by what (`hwnas.core.quality`)."""
+    anchor: str = ""
+    """The block that was measured with every group; `anchor_ms` is its median, to which rows are taken, and
+    `anchor_drift` the range of its medians over the groups, from the 5th to the 95th percentile, over that."""
+    anchor_ms: float = 0.0
+    anchor_drift: float = 0.0
     estimated: int = 0
     """Rows that were not measured, for lack of time, but follow from those that were; they have no samples."""
     seconds: float
@@ -134,13 +146,17 @@ class LatencyTable:
             # Read as text: Python's float() gives every value back exactly, in all versions of pandas.
             frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
             values = zip(*(frame[column].tolist() for column in COLUMNS), strict=True)
-            rows = {str(key): Row(float(a), float(b), float(c), int(n), str(d)) for key, a, b, c, n, d in values}
+            rows = {
+                str(key): Row(
+                    float(median), float(p90), float(spread), int(samples), str(disturbed), float(a), float(b)
+                )
+                for key, median, p90, spread, samples, disturbed, a, b in values
+            }
         except (KeyError, ValueError) as error:
             raise InputError(f"{path} is no latency table: run `hwnas profile` again") from error
         return cls(rows, provenance)
 
     def _csv(self) -> bytes:
-        records = [(key, r.median_ms, r.p90_ms, r.spread, r.samples, r.disturbed) for key, r in self.rows.items()]
-        return (
-            pd.DataFrame.from_records(records, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n").encode()
-        )
+        records = [(key, *astuple(row)) for key, row in self.rows.items()]
+        frame = pd.DataFrame.from_records(records, columns=list(COLUMNS))
+        return frame.to_csv(index=False, lineterminator="\n").encode()

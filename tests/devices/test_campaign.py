@@ -17,7 +17,7 @@ from processes import gone_within
 from hwnas.core.errors import InputError
 from hwnas.core.files import read_lines
 from hwnas.devices import campaign as module
-from hwnas.devices.campaign import campaign, run_campaign
+from hwnas.devices.campaign import ANCHOR, campaign, run_campaign
 from hwnas.devices.device import open_device
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
 from hwnas.devices.transport import Replay
@@ -175,3 +175,38 @@ def test_sigkill_loses_nothing_finished_and_leaves_no_runner(tmp_path):
 
 def finished(journal: Path) -> dict[str, list[float]]:
     return {line["name"]: line["samples_ms"] for line in read_lines(journal) if line["kind"] == "measured"}
+
+
+WITH_ANCHOR = PROFILE.model_copy(update={"blocks": QUICK.model_copy(update={"group": 4})})
+
+
+def test_every_group_has_its_anchor_and_repeats_an_earlier_model(tmp_path):
+    journal = tmp_path / "j.jsonl"
+
+    def samples(name: str):
+        return np.full(5, 100.0) if name == ANCHOR else np.arange(1.0, 8.0) + int(name[1:])
+
+    def once():
+        with open_device(WITH_ANCHOR, connect=lambda: Replay({}, samples)) as device:
+            return campaign(device, models([]), journal, anchor=lambda: b"")
+
+    result = once()
+    assert list(result.measurements) == NAMES
+    assert {one.anchor_ms for one in result.measurements.values()} == {100.0}
+    assert len(result.repeats) == 3  # seven models, two a group, and none before the first
+    lines = read_lines(journal)
+    assert sum(line["kind"] == "anchor" for line in lines) == 4
+    assert len(next(line for line in lines if line["kind"] == "anchor")["samples_ms"]) == 5
+    again = once()
+    assert not again.fresh
+    assert [name for name, _ in again.repeats] == [name for name, _ in result.repeats]
+    assert {one.anchor_ms for one in again.measurements.values()} == {100.0}
+
+
+def test_an_anchor_that_does_not_run_harms_no_row(tmp_path):
+    samples = {name: np.ones(5) for name in NAMES}
+    with open_device(WITH_ANCHOR, connect=lambda: Replay({}, samples)) as device:
+        result = campaign(device, models([]), tmp_path / "j.jsonl", anchor=lambda: b"")
+    assert list(result.measurements) == NAMES
+    assert not result.failed
+    assert {one.anchor_ms for one in result.measurements.values()} == {None}

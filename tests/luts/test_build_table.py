@@ -53,9 +53,10 @@ class FakeCampaign:
     measurements: dict[str, Measurement] = field(default_factory=dict)
     device_seconds: float = 2.5
     fresh: frozenset[str] = frozenset()
+    repeats: tuple[tuple[str, Measurement], ...] = ()
 
     def __call__(
-        self, device: Any, models: Any, journal: Path, progress: Any = None, enough: Any = None
+        self, device: Any, models: Any, journal: Path, progress: Any = None, enough: Any = None, anchor: Any = None
     ) -> "FakeCampaign":
         self.measurements = {name: Measurement(np.ones(5)) for name, _ in models if name not in self.failed}
         return self
@@ -77,7 +78,7 @@ def test_on_the_real_runner_then_again_from_the_journal(tmp_path):
     with open_device(DeviceProfile(name="here"), RULES) as device:
         table = build_table(Toy(), device, build_onnx, tmp_path, lambda *args: told.append(args), campaign=campaign)
         again = build_table(Toy(), device, build_onnx, tmp_path, campaign=campaign)
-    assert sorted(table) == sorted(distinct_blocks(Toy())) == sorted(built)
+    assert sorted(table) == sorted(distinct_blocks(Toy())) == sorted(set(built))  # some more than once
     assert told[-1] == (3, 3)
     assert dict(again.rows) == dict(table.rows)
     assert again.provenance == table.provenance  # the date says when blocks were measured, not when somebody asked

@@ -16,6 +16,7 @@ from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.count import macs
 from hwnas.core.metrics import Floats
 from hwnas.core.net import NetSpec
+from hwnas.devices.campaign import ANCHOR
 from hwnas.devices.device import OpenDevice, open_device
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
 from hwnas.devices.runner import Frame
@@ -72,6 +73,8 @@ class Lab:
 
     def samples(self, name: str) -> Floats:
         """The times of a block or of a network by its genes."""
+        if name == ANCHOR:
+            return np.full(10, 0.1)
         if name in self._blocks:
             return np.full(10, self._blocks[name])
         space, genes = name.split(":")

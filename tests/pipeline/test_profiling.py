@@ -13,6 +13,7 @@ from small_workspace import SUPERNET
 
 from hwnas.core.additive import distinct_blocks
 from hwnas.core.genetics import sample
+from hwnas.devices.campaign import ANCHOR
 from hwnas.latency.lut import TableSum
 from hwnas.luts import LatencyTable
 from hwnas.ofa_supernet.folder import SupernetFolder
@@ -69,7 +70,7 @@ def test_a_budget_measures_the_most_telling_blocks(fresh: Path, monkeypatch: pyt
     assert code == 0, err
     [device] = json.loads(out)["devices"]
     assert device["rows"] == 460
-    measured = [name for name in lab.timed if ":" not in name]
+    measured = {name for name in lab.timed if ":" not in name} - {ANCHOR}
     assert device["estimated"] == 460 - len(measured) >= 420
     space = lab.space
     batch = sample(space, 200, np.random.default_rng(0))

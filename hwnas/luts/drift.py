@@ -1,0 +1,59 @@
+"""The machine's drift, told by an anchor, is taken out of rows; those that were measured twice say what rows are worth.
+
+The anchor is one model that is measured with every group of a campaign, in the same interleaved rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwnas.core.metrics import Floats, Measurement
+from hwnas.luts.table import Row
+
+LEVEL = 0.9
+"""Share of repetitions that fall within a row's bounds."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Of one campaign: what the anchor took in the middle of it, in ms, and from least to most, over that.
+
+    `within` bounds the relative difference of a repetition from a row, for medians and for p90s; 0 where too few rows
+    were repeated to tell. `level_ms` is 0 where no anchor was measured.
+    """
+
+    level_ms: float = 0.0
+    extent: float = 0.0
+    within: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, measurements: Mapping[str, Measurement], repeats: Sequence[tuple[str, Measurement]]) -> Drift:
+        """From first measurements by name, and second ones of some of them."""
+        levels = [one.anchor_ms for one in measurements.values() if one.anchor_ms is not None]
+        if not levels:
+            return cls()
+        low, level, high = np.percentile(levels, (5, 50, 95)).tolist()
+        drift = cls(level, (high - low) / level)
+        pairs = [(drift.row(measurements[name]), drift.row(again)) for name, again in repeats]
+        medians = np.array([again.median_ms / first.median_ms - 1 for first, again in pairs])
+        p90s = np.array([again.p90_ms / first.p90_ms - 1 for first, again in pairs])
+        return cls(level, drift.extent, (_bound(medians), _bound(p90s)))
+
+    def row(self, measurement: Measurement) -> Row:
+        """A measurement as it would have been at the middle of the campaign."""
+        factor = self.level_ms / measurement.anchor_ms if self.level_ms and measurement.anchor_ms else 1.0
+        return Row.of(measurement, factor, self.within)
+
+
+def _bound(differences: Floats) -> float:
+    """Split conformal prediction (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005).
+
+    The k-th smallest of n absolute differences, k = ceil((n + 1) * LEVEL), bounds the next one with probability LEVEL,
+    whatever their distribution.
+    """
+    place = math.ceil((len(differences) + 1) * LEVEL)
+    return float(np.sort(np.abs(differences))[place - 1]) if place <= len(differences) else 0.0
