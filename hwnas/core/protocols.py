@@ -129,6 +129,10 @@ class Device(Protocol):
         """
         ...
 
+    def renew(self) -> None:
+        """Measure what follows in a fresh process."""
+        ...
+
 
 class Exporter(Protocol):
     """Writes a stand-alone subnet as a file for a runtime, and proves that it computes the same."""

@@ -27,6 +27,9 @@ Progress = Callable[[int, int], None]
 
 LEAST_GROUP = 4
 """Smaller groups carry no anchor: they would hardly measure anything else."""
+PROCESS_GROUPS = 15
+"""Groups that one process measures, where models are repeated. Where a process happens to put its memory moves some
+blocks by several percent, which only repetitions in another process show."""
 ANCHOR = "anchor"
 """Name, in journals, of the model that is measured with every group, where one is given."""
 
@@ -91,6 +94,8 @@ def campaign(
         for start in range(0, len(todo), size):
             if enough is not None and enough(sum(name in state.measurements for name in builders)):
                 break
+            if anchored and start and start // size % PROCESS_GROUPS == 0:
+                device.renew()
             names = todo[start : start + size]
             group = [DeviceModel(name, builders[name]()) for name in names]
             if anchored and anchor is not None:

@@ -191,6 +191,10 @@ class OpenDevice:
         if failed:
             raise ModelsFailedError(self.name, failed)
 
+    def renew(self) -> None:
+        """End the runner; the next request starts a fresh one."""
+        self._channel.close()
+
     def _undisturbed(self, models: Sequence[DeviceModel], failed: dict[str, str]) -> Iterator[tuple[str, Measurement]]:
         """A group, as it comes; or, where bad data are refused, once nothing disturbs it."""
         if not self._strict:

@@ -5,17 +5,19 @@ The anchor is one model that is measured with every group of a campaign, in the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binom
 
 from hwnas.core.metrics import Floats, Measurement
 from hwnas.luts.table import Row
 
 LEVEL = 0.9
 """Share of repetitions that fall within a row's bounds."""
+CONFIDENCE = 0.95
+"""That at least so many do."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,10 @@ class Drift:
 
 
 def _bound(differences: Floats) -> float:
-    """Split conformal prediction (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005).
+    """A tolerance bound (Wilks, Annals of Mathematical Statistics 12, 1941), whatever the distribution.
 
-    The k-th smallest of n absolute differences, k = ceil((n + 1) * LEVEL), bounds the next one with probability LEVEL,
-    whatever their distribution.
+    The k-th smallest of n absolute differences is at least their `LEVEL` quantile with probability `CONFIDENCE` for the
+    least k with P(Binomial(n, LEVEL) < k) >= CONFIDENCE; 29 repetitions are the fewest that have one.
     """
-    place = math.ceil((len(differences) + 1) * LEVEL)
+    place = int(binom.ppf(CONFIDENCE, len(differences), LEVEL)) + 1
     return float(np.sort(np.abs(differences))[place - 1]) if place <= len(differences) else 0.0

@@ -44,12 +44,12 @@ def test_repetitions_bound_the_next_ones():
         drift = Drift.of(first, again[:59])
         row = drift.row(first["b59"])
         held.append(abs(again[59][1].median / row.median_ms - 1) <= row.within)
-    assert np.mean(held) == pytest.approx(LEVEL, abs=0.05)
+    assert LEVEL - 0.02 <= np.mean(held) < 1.0
 
 
 def test_without_an_anchor_or_repetitions_nothing_is_claimed():
     plain = {"a": Measurement(np.array([1.0, 2.0, 3.0]))}
     row = Drift.of(plain, []).row(plain["a"])
     assert (row.median_ms, row.within, row.p90_within) == (2.0, 0.0, 0.0)
-    few = {f"b{i}": measured(1.0, 1.0) for i in range(8)}
+    few = {f"b{i}": measured(1.0, 1.0) for i in range(28)}
     assert Drift.of(few, [(name, few[name]) for name in few]).within == (0.0, 0.0)
