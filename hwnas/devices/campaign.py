@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 LEAST_GROUP = 4
 """Smaller groups carry no anchor: they would hardly measure anything else."""
-PROCESS_GROUPS = 15
+PROCESS_GROUPS = 20
 """Groups that one process measures, where models are repeated. Where a process happens to put its memory moves some
 blocks by several percent, which only repetitions in another process show."""
 ANCHOR = "anchor"
@@ -75,7 +75,8 @@ def campaign(
     disturbed anew.
 
     Where `anchor` builds a model, that one is measured with every group, in the same rounds, and its median stands with
-    each measurement of the group: what the machine's speed was. Each group then also repeats one model of an earlier.
+    each measurement of the group: what the machine's speed was. Each group then also repeats one model of an earlier
+    one, by another process where there was one.
 
     Raises:
         InputError: another process writes this journal.
@@ -91,16 +92,19 @@ def campaign(
         _report(progress, len(builders) - len(todo), len(builders))
         anchored = anchor is not None and device.group >= LEAST_GROUP
         size = device.group - 2 if anchored else device.group
+        others: list[str] = []  # measured by other processes
         for start in range(0, len(todo), size):
             if enough is not None and enough(sum(name in state.measurements for name in builders)):
                 break
-            if anchored and start and start // size % PROCESS_GROUPS == 0:
-                device.renew()
+            earlier = [name for name in builders if name in state.measurements]
+            if anchored and start // size % PROCESS_GROUPS == 0:
+                others = earlier
+                if start:
+                    device.renew()
             names = todo[start : start + size]
             group = [DeviceModel(name, builders[name]()) for name in names]
             if anchored and anchor is not None:
-                earlier = [name for name in builders if name in state.measurements]
-                again = [earlier[rng.integers(len(earlier))]] if earlier else []
+                again = rng.permutation(others or earlier)[:1].tolist()
                 group += [DeviceModel(name, builders[name]()) for name in again]
                 group.append(DeviceModel(ANCHOR, anchor()))
             _measure(device, group, journal, state)

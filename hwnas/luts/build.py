@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -83,7 +84,7 @@ def build_table(
         return measured >= LEAST_ROWS and time.monotonic() - started >= (seconds or 0.0)
 
     anchor = anchor_block(blocks)
-    build_anchor = _builder(build_onnx, blocks[anchor])
+    build_anchor = cache(_builder(build_onnx, blocks[anchor]))
     result = campaign(device, models, folder / JOURNAL, progress, None if seconds is None else enough, build_anchor)
     drift = Drift.of(result.measurements, result.repeats)
     measured = {key: drift.row(one) for key, one in result.measurements.items()}

@@ -16,7 +16,7 @@ from hwnas.luts.table import Row
 
 LEVEL = 0.9
 """Share of repetitions that fall within a row's bounds."""
-CONFIDENCE = 0.95
+CONFIDENCE = 0.99
 """That at least so many do."""
 
 
@@ -55,7 +55,7 @@ def _bound(differences: Floats) -> float:
     """A tolerance bound (Wilks, Annals of Mathematical Statistics 12, 1941), whatever the distribution.
 
     The k-th smallest of n absolute differences is at least their `LEVEL` quantile with probability `CONFIDENCE` for the
-    least k with P(Binomial(n, LEVEL) < k) >= CONFIDENCE; 29 repetitions are the fewest that have one.
+    least k with P(Binomial(n, LEVEL) < k) >= CONFIDENCE; 44 repetitions are the fewest that have one.
     """
     place = int(binom.ppf(CONFIDENCE, len(differences), LEVEL)) + 1
     return float(np.sort(np.abs(differences))[place - 1]) if place <= len(differences) else 0.0
