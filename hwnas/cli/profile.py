@@ -70,6 +70,10 @@ def _text(profile: dict[str, Any]) -> str:
         f"{profile['device']}: {profile['rows']} rows in {', '.join(profile['tables'])} "
         f"({profile['seconds']:.0f} s now; {profile['device_seconds']:.0f} s on the device in all)"
     ]
+    if profile["within"]:
+        lines.append(
+            f"  drift {profile['drift']:.1%}, taken out; a row measured again falls within {profile['within']:.1%}"
+        )
     if profile["disturbed"]:
         counts = ", ".join(f"{count} {why}" for why, count in profile["disturbed"].items())
         lines.append(f"  disturbed rows: {counts}; --strict measures them again")

@@ -106,6 +106,7 @@ def build_table(
         anchor=anchor,
         anchor_ms=drift.level_ms,
         anchor_drift=drift.extent,
+        within=drift.within[0],
         disturbed=dict(Counter(row.disturbed for row in measured.values() if row.disturbed)),
         estimated=len(rows) - len(measured),
         seconds=round(time.monotonic() - started, 3),

@@ -67,6 +67,8 @@ class Provenance(BaseModel):
     `anchor_drift` the range of its medians over the groups, from the 5th to the 95th percentile, over that."""
     anchor_ms: float = 0.0
     anchor_drift: float = 0.0
+    within: float = 0.0
+    """That of every row's median; 0 where too few rows were repeated to tell."""
     estimated: int = 0
     """Rows that were not measured, for lack of time, but follow from those that were; they have no samples."""
     seconds: float

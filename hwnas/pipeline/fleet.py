@@ -41,7 +41,15 @@ class NotProfiled:
 
     def to_json(self) -> dict[str, Any]:
         """An entry of `devices` like that of a profiled one, with `error`."""
-        nothing: dict[str, Any] = {"tables": [], "rows": 0, "estimated": 0, "disturbed": {}, "failed": []}
+        nothing: dict[str, Any] = {
+            "tables": [],
+            "rows": 0,
+            "estimated": 0,
+            "disturbed": {},
+            "drift": 0.0,
+            "within": 0.0,
+            "failed": [],
+        }
         spent = {"seconds": self.seconds, "device_seconds": 0.0}
         return {"device": self.device, **nothing, **spent, "report_card": [], "error": self.why}
 

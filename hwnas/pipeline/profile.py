@@ -37,6 +37,8 @@ class ProfileReport:
             "rows": len(profiled.table),
             "estimated": profiled.table.provenance.estimated,
             "disturbed": profiled.table.provenance.disturbed,
+            "drift": profiled.table.provenance.anchor_drift,
+            "within": profiled.table.provenance.within,
             "failed": sorted(profiled.table.provenance.failed),
             "seconds": profiled.seconds,
             "device_seconds": profiled.device_seconds,
