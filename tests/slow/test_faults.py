@@ -1,4 +1,4 @@
-"""Two hundred seeded faults in campaigns over SSH, all on real processes: no row is lost, none is doubled.
+"""Two hundred and fifty seeded faults in campaigns over SSH, all on real processes: no row is lost, none is doubled.
 
 A campaign that a fault ends must end with a message of one line that names the device; the same campaign again goes on
 where it stood. At the end the journal holds every row once, and what was measured before the fault is still there,
@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import sys
 import threading
@@ -37,12 +38,14 @@ pytestmark = [
 ]
 
 FAULTS = 25
-"""Of each of the eight kinds."""
+"""Of each of the ten kinds."""
 ROWS = 12
 RULES = MeasuringRules(group=3, rounds=2, min_samples=4, min_seconds=0.01, settle_runs=0, warm_up_max_seconds=0.01)
 MODELS = [(f"m{i}", matmul(16, i + 1)) for i in range(ROWS)]
 TALK = 60_000
 """Bytes that such a campaign exchanges, in either direction, the greeting included; harm falls anywhere in them."""
+JOURNAL = 200_000
+"""Bytes that its journal has in the end, about."""
 SECONDS = 1.2
 """What it takes, about; processes are killed anywhere in it."""
 PROCESSES = multiprocessing.get_context("fork")
@@ -160,8 +163,15 @@ def test_the_runner_is_killed_or_hangs(rig: Rig, sign: signal.Signals, seed: int
             os.kill(process, sign)
 
     timer = later(random.Random(seed).uniform(0.2, SECONDS), harm)
-    survive(rig, rig.run)
-    timer.cancel()
+
+    def run() -> None:
+        try:
+            rig.run()
+        finally:
+            timer.cancel()
+            timer.join()
+
+    survive(rig, run)
 
 
 @pytest.mark.parametrize("seed", range(FAULTS))
@@ -186,6 +196,44 @@ def test_the_client_is_killed(rig: Rig, seed: int) -> None:
         client.join()
 
     survive(rig, run)
+
+
+@pytest.mark.parametrize("seed", range(FAULTS))
+def test_the_disk_is_full(rig: Rig, seed: int) -> None:
+    """A file of the client's can grow to some size and no further, as on a full disk; then the client may go on."""
+    size = random.Random(seed).randrange(JOURNAL)
+    told = rig.journal.parent / "told"
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        try:
+            rig.run()
+        except HwnasError as error:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            told.write_text(str(error))
+
+    def run() -> None:
+        client = PROCESSES.Process(target=limited)
+        client.start()
+        client.join()
+        if told.exists():
+            raise HwnasError(told.read_text())
+        assert client.exitcode == 0
+
+    message = survive(rig, run)
+    assert message is None or "free some space" in message
+
+
+@pytest.mark.parametrize("seed", range(FAULTS))
+def test_the_kept_runner_has_another_hash(rig: Rig, seed: int) -> None:
+    """One byte of the file that is kept on the device changes."""
+    rig.run()
+    rig.journal.unlink()
+    (kept,) = (rig.server.folder / "cache/hwnas").iterdir()
+    data, place = bytearray(kept.read_bytes()), random.Random(seed)
+    data[place.randrange(len(data))] ^= 1 << place.randrange(8)
+    kept.write_bytes(data)
+    assert survive(rig, rig.run) is None
 
 
 @pytest.mark.parametrize("seed", range(FAULTS))
