@@ -205,9 +205,10 @@ def stop() -> None:
     """End the server and remove all that `start` made."""
     try:
         process = int((FOLDER / "sshd.pid").read_text())
-        for one in (process, *descendants(process)):
-            kill(one)
-    except (FileNotFoundError, ValueError):
+        if str(FOLDER / "sshd_config").encode() in Path(f"/proc/{process}/cmdline").read_bytes():
+            for one in (process, *descendants(process)):
+                kill(one)
+    except (FileNotFoundError, ProcessLookupError, ValueError):
         pass
     for name in ("lab-ssh", "lab-arm"):
         (DEVICES / f"{name}.toml").unlink(missing_ok=True)

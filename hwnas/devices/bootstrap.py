@@ -32,6 +32,10 @@ FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwn
 """Where runners are kept on the device: all that stays there."""
 
 
+START_SECONDS = 300
+"""For the runner to come over a slow link; a link that died silently would keep this process for ever."""
+
+
 def receive(size: int) -> bytes:
     """Exactly so many bytes of stdin."""
     parts = []
@@ -46,6 +50,7 @@ def receive(size: int) -> bytes:
 
 def start() -> None:
     """Become the runner."""
+    signal.alarm(START_SECONDS)  # until the runner, which has limits of its own
     digest = receive(64).decode()
     path = FOLDER / f"runner-{digest}.zip"
     if not _held(path, digest):
@@ -88,7 +93,7 @@ def end() -> None:
     """Kill a runner that no longer answers, and nothing else: `RECEIVE` on its command line tells it."""
     process = int(receive(8))
     try:
-        if b"hwnas" in Path(f"/proc/{process}/cmdline").read_bytes():
+        if b'"hwnas","exec"' in Path(f"/proc/{process}/cmdline").read_bytes():
             os.kill(process, signal.SIGKILL)
     except OSError:
         pass

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,9 +29,10 @@ Progress = Callable[[int, int], None]
 
 LEAST_GROUP = 4
 """Smaller groups carry no anchor: they would hardly measure anything else."""
+LEAST_PROCESSES = 4
 PROCESS_GROUPS = 20
-"""Groups that one process measures, where models are repeated. Where a process happens to put its memory moves some
-blocks by several percent, which only repetitions in another process show."""
+"""Where models are repeated, so many processes at least measure, and each so many groups at most. Where a process puts
+its memory moves some blocks by several percent, which only repetitions in another process show."""
 ANCHOR = "anchor"
 """Name, in journals, of the model that is measured with every group, where one is given."""
 
@@ -75,8 +78,8 @@ def campaign(
     disturbed anew.
 
     Where `anchor` builds a model, that one is measured with every group, in the same rounds, and its median stands with
-    each measurement of the group: what the machine's speed was. Each group then also repeats one model of an earlier
-    one, by another process where there was one.
+    each measurement of the group: what the machine's speed was. From the second process on, each group also repeats
+    one model that another process measured.
 
     Raises:
         InputError: another process writes this journal.
@@ -84,29 +87,25 @@ def campaign(
     """
     builders = dict(models)
     with _locked(journal):
-        state = _resume(journal, device.facts(), device.strict)
+        state = _resume(journal, device.facts(), device.strict, anchor)
         todo = [name for name in builders if name not in state.measurements]
-        rng = np.random.default_rng(len(state.measurements))
         if enough is None:
             np.random.default_rng(0).shuffle(todo)
         _report(progress, len(builders) - len(todo), len(builders))
-        anchored = anchor is not None and device.group >= LEAST_GROUP
-        size = device.group - 2 if anchored else device.group
-        others: list[str] = []  # measured by other processes
+        companions = None if anchor is None or device.group < LEAST_GROUP else _Companions(anchor, builders)
+        size = device.group - 2 if companions else device.group
+        per_process = min(PROCESS_GROUPS, math.ceil(len(todo) / size / LEAST_PROCESSES))
         for start in range(0, len(todo), size):
             if enough is not None and enough(sum(name in state.measurements for name in builders)):
                 break
-            earlier = [name for name in builders if name in state.measurements]
-            if anchored and start // size % PROCESS_GROUPS == 0:
-                others = earlier
-                if start:
-                    device.renew()
             names = todo[start : start + size]
             group = [DeviceModel(name, builders[name]()) for name in names]
-            if anchored and anchor is not None:
-                again = rng.permutation(others or earlier)[:1].tolist()
-                group += [DeviceModel(name, builders[name]()) for name in again]
-                group.append(DeviceModel(ANCHOR, anchor()))
+            if companions:
+                if start // size % per_process == 0:
+                    if start:
+                        device.renew()
+                    companions.choose_from(state.measurements)
+                group += companions.models()
             _measure(device, group, journal, state)
             _report(progress, len(builders) - len(todo) + start + len(names), len(builders))
         wanted = {name: state.measurements[name] for name in builders if name in state.measurements}
@@ -114,6 +113,25 @@ def campaign(
     for name, why in state.failed.items():
         logger.warning("%s does not run on %s: %s", name, device.name, why)
     return Campaign(wanted, state.failed, state.device_seconds, state.fresh, repeats)
+
+
+class _Companions:
+    """What is measured with every group: a model that other processes have measured before, once more; the anchor."""
+
+    def __init__(self, anchor: Callable[[], bytes], builders: Mapping[str, Callable[[], bytes]]) -> None:
+        self._anchor = anchor()
+        self._builders = builders
+        self._before: list[str] = []
+        self._rng = np.random.default_rng(0)
+
+    def choose_from(self, measured: Collection[str]) -> None:
+        """What other processes have measured."""
+        self._before = [name for name in self._builders if name in measured]
+
+    def models(self) -> list[DeviceModel]:
+        """For the next group."""
+        again = self._rng.permutation(self._before)[:1].tolist()
+        return [*(DeviceModel(name, self._builders[name]()) for name in again), DeviceModel(ANCHOR, self._anchor)]
 
 
 def _measure(device: Device, models: Sequence[DeviceModel], journal: Path, state: Campaign) -> None:
@@ -125,9 +143,11 @@ def _measure(device: Device, models: Sequence[DeviceModel], journal: Path, state
             results[name] = measurement
     except ModelsFailedError as error:
         for name, why in error.failed.items():
-            if name != ANCHOR:
-                state.failed[name] = why
-                append_line(journal, {"kind": "failed", "name": name, "why": why})
+            if name == ANCHOR or name in state.measurements:  # the rows that were to be measured are whole
+                logger.warning("%s did not run beside a group on this device: %s", name, why)
+                continue
+            state.failed[name] = why
+            append_line(journal, {"kind": "failed", "name": name, "why": why})
     finally:
         _keep(results, device.device_seconds - before, journal, state)
 
@@ -151,9 +171,10 @@ def _keep(results: dict[str, Measurement], seconds: float, journal: Path, state:
             state.fresh.add(name)
 
 
-def _resume(journal: Path, facts: dict[str, Any], strict: bool) -> Campaign:
+def _resume(journal: Path, facts: dict[str, Any], strict: bool, anchor: Callable[[], bytes] | None) -> Campaign:
     """What `journal` holds for this device; a fresh journal where it holds another's. Failures are tried again."""
     header = {"kind": "header", "schema": 1, "identity": identity(facts), "rules": facts.get("rules")}
+    header["anchor"] = None if anchor is None else hashlib.sha256(anchor()).hexdigest()
     lines = read_lines(journal)
     state = Campaign()
     if lines and not _same(lines[0], header):

@@ -18,6 +18,8 @@ def trust(profile: DeviceProfile, replace: bool = False) -> str:
 
     hop, key = SshConnection(_far(profile)).host_key()
     shown = f"{key.fingerprint} ({key.get_name()})"
+    if host_keys.revoked(key, hop.known_hosts):
+        raise InputError(f"{hop.name} shows {shown}, which is revoked: ask who runs it for the right key")
     known = host_keys.recorded(hop.name, hop.known_hosts)
     if key in known:
         return f"{hop.name} is trusted already: {shown}"
@@ -27,8 +29,6 @@ def trust(profile: DeviceProfile, replace: bool = False) -> str:
             f"{hop.name} shows {shown}, recorded is {expected}: if the device was set up anew, add --replace; if not, "
             "somebody may be in between"
         )
-    if host_keys.revoked(key, hop.known_hosts):
-        raise InputError(f"{hop.name} shows {shown}, which is revoked: ask who runs it for the right key")
     host_keys.record(hop.name, key, hop.known_hosts[0], replace)
     others = [path for path in hop.known_hosts[1:] if set(host_keys.recorded(hop.name, [path])) - {key}]
     if others:

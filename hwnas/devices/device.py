@@ -17,6 +17,7 @@ from hwnas.core.protocols import DeviceModel
 from hwnas.core.quality import REMEDIES, disturbance
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
+from hwnas.devices.runner.session import WINDOW_RUNS
 from hwnas.devices.transport import ConnectionLostError, LocalTransport, RunnerDiedError, Transport
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,11 @@ WAITS = (5.0, 20.0, 60.0)
 """Seconds before a disturbed group is measured again, where that is asked for: some disturbances pass."""
 COOLING_SECONDS = 600.0
 """A board in a case takes minutes to cool down; one that takes longer never does."""
+LOAD_SECONDS = 300.0
+"""For a model to be loaded and run once: seconds on a small board, a minute under emulation."""
+PATIENCE = 3.0
+PATIENCE_SECONDS = 30.0
+"""A group that takes three times as long as its models' first runs promise, and half a minute more, hangs."""
 GONE = (RunnerDiedError, ConnectionLostError)
 """Errors that are no model's and no setting's."""
 
@@ -116,6 +122,9 @@ class _Channel:
         except GONE:
             self.close()
             raise
+        if answer.get("damaged"):  # on the way: no fault of a model
+            self.close()
+            raise ConnectionLostError(f"a request to {self._profile.name} came damaged ({answer.get('error')})")
         if not answer.get("ok"):
             raise DeviceError(str(answer.get("error", "the runner gave no reason")))
         return answer, data
@@ -134,6 +143,7 @@ class OpenDevice:
         self._channel = channel
         self.rules = rules
         self._strict = strict
+        self._expected: dict[str, float] = {}
 
     @property
     def name(self) -> str:
@@ -278,14 +288,21 @@ class OpenDevice:
 
     def _load(self, model: DeviceModel) -> None:
         header = {"do": "load", "name": model.name, "threads": self._profile.threads, "seed": self.rules.seed}
-        answer, _ = self._channel.ask(header, model.onnx)
+        answer, _ = self._channel.ask(header, model.onnx, LOAD_SECONDS)
         self._channel.device_seconds += float(answer["device_seconds"])
+        self._expected[model.name] = self._expect(float(answer["device_seconds"]) - float(answer["create_seconds"]))
+
+    def _expect(self, run_seconds: float) -> float:
+        """How long a model takes by the rules, if its first run tells how long the others take."""
+        rules = self.rules
+        runs = WINDOW_RUNS + rules.rounds * (rules.settle_runs + 1) + rules.min_samples
+        return rules.warm_up_max_seconds + rules.min_seconds + runs * run_seconds
 
     def _sample(self, names: list[str], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
         rules, channel = self.rules, self._channel
         channel.groups += 1
         header = {"do": "measure", "names": names, "rules": rules.model_dump(), "seed": rules.seed + channel.groups}
-        limit = 60.0 + 4 * len(names) * (rules.max_seconds + rules.warm_up_max_seconds)
+        limit = PATIENCE_SECONDS + PATIENCE * sum(self._expected[name] for name in names)
         try:
             answer, body = channel.ask(header, timeout_s=limit)
         except GONE:

@@ -96,7 +96,7 @@ def record(name: str, key: paramiko.PKey, path: Path, replace: bool) -> None:
 
 def _is_of(line: str, name: str) -> bool:
     """Whether a known_hosts line names this server, plainly or hashed."""
-    if not line.strip() or line.startswith(("#", "@")):
+    if not line.strip() or line.lstrip().startswith(("#", "@")):
         return False
     return any(one == name or _hashed(name, one) for one in line.split()[0].split(","))
 
@@ -112,4 +112,4 @@ def _hashed(name: str, text: str) -> bool:
 def revoked(key: paramiko.PKey, files: Iterable[Path]) -> bool:
     """Whether a file marks this key as revoked, for whichever server."""
     text = key.get_base64()
-    return any(line.startswith("@revoked") and text in line.split() for path in files for line in _lines(path))
+    return any(line.lstrip().startswith("@revoked") and text in line.split() for path in files for line in _lines(path))

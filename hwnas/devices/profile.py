@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -64,6 +65,13 @@ Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./~+=:,@%-]+$")]
 """A word of a command for the device's shell: nothing that a shell would take for more than a word."""
 
 
+def _plain(path: Path) -> Path:
+    """A path that can stand between quotes in an SSH configuration."""
+    if '"' in str(path) or not str(path).isprintable():
+        raise ValueError("no quotes and no control characters, please")
+    return path
+
+
 class SshSettings(BaseModel):
     """How a device is reached over SSH. What is left out comes from the SSH configuration, as it would for `ssh`.
 
@@ -75,13 +83,13 @@ class SshSettings(BaseModel):
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9:][A-Za-z0-9._:%-]*$")]
     """A name in `config`, a host name or an address."""
     port: Annotated[int, Field(gt=0, lt=65536)] | None = None
-    user: str | None = None
-    key: Path | None = None
+    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@\\-]+$")] | None = None
+    key: Annotated[Path, AfterValidator(_plain)] | None = None
     """A private key file; without one, those of the configuration, of the agent, and the usual ones in ~/.ssh."""
     known_hosts: Path | None = None
     """Where the device's host key is looked up and recorded, instead of ~/.ssh/known_hosts."""
     config: Path = Path("~/.ssh/config")
-    python: list[Word] = ["python3"]
+    python: Annotated[list[Word], Field(min_length=1)] = ["python3"]
     """What runs Python on the device: a command and its arguments."""
     connect_seconds: PositiveFloat = 10.0
     """For each step of connecting, and between looks at a connection on which nothing moves."""

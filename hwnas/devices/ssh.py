@@ -97,10 +97,14 @@ class SshConnection:
         """Kill the runner of before: it may still measure, on the same cores, for a connection that is gone."""
         if self.left_behind is not None:
             channel = self.program("end")
-            with self.at_most(ANSWER_SECONDS):
-                channel.sendall(b"%08d" % self.left_behind)
-            channel.status_event.wait(ANSWER_SECONDS)
-            self.left_behind = None
+            try:
+                with self.at_most(ANSWER_SECONDS):
+                    channel.sendall(b"%08d" % self.left_behind)
+            except LOST as error:
+                self.close()
+                raise DeviceError(f"cannot end the runner of before on {self.device}: {_reason(error)}") from error
+            if channel.status_event.wait(ANSWER_SECONDS):
+                self.left_behind = None
 
     def connect(self) -> str:
         """Connect, or make sure that the connection is there; the name of the server."""

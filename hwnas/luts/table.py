@@ -20,6 +20,8 @@ from hwnas.core.net import NetSpec
 from hwnas.core.quality import disturbance
 
 COLUMNS = ("key", "median_ms", "p90_ms", "spread", "samples", "disturbed", "within", "p90_within")
+LATER_COLUMNS = {"disturbed": "", "within": "0.0", "p90_within": "0.0"}
+"""Columns that the first tables did not have, and what stands for them there."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,9 @@ class LatencyTable:
         try:
             # Read as text: Python's float() gives every value back exactly, in all versions of pandas.
             frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+            for column, value in LATER_COLUMNS.items():
+                if column not in frame:
+                    frame[column] = value
             values = zip(*(frame[column].tolist() for column in COLUMNS), strict=True)
             rows = {
                 str(key): Row(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwnas.core.errors import HwnasError
+from hwnas.core.errors import HwnasError, InputError
 from hwnas.core.progress import Progress, silent
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import load_profile
@@ -114,7 +114,7 @@ def profile_fleet(
     if len(devices) == 1:
         return FleetReport((profile(device=devices[0], progress=progress),), ())
     run = _Run(profile, progress)
-    here = [name for name in devices if load_profile(workspace.device_file(name)).kind == "local"]
+    here = [name for name in devices if _is_here(workspace, name)]
     # Daemons, so that Ctrl-C ends the program at once: every finished measurement is in a journal already.
     threads = [threading.Thread(target=run.one, args=(name,), daemon=True) for name in devices if name not in here]
     try:
@@ -133,6 +133,13 @@ def profile_fleet(
         raise bug
     reports = [run.reports[name] for name in devices]
     return FleetReport(tuple(reports), tuple(_units(reports)))
+
+
+def _is_here(workspace: Workspace, device: str) -> bool:
+    try:
+        return load_profile(workspace.device_file(device)).kind == "local"
+    except InputError:  # told of this device, when its turn comes
+        return False
 
 
 class _Run:
@@ -169,7 +176,7 @@ def _units(reports: Sequence[ProfileReport | NotProfiled]) -> list[Units]:
     return [
         compare(first, second)
         for first, second in combinations(tables, 2)
-        if _model(first[1]) == _model(second[1]) and set(first[1].rows) & set(second[1].rows)
+        if _model(first[1]) == _model(second[1]) and _both(first[1], second[1])
     ]
 
 
@@ -177,9 +184,14 @@ def _model(table: LatencyTable) -> dict[str, Any]:
     return {**identity(table.provenance.device), "device": None}
 
 
+def _both(first: LatencyTable, second: LatencyTable) -> list[str]:
+    measured = [{key for key, row in table.rows.items() if row.samples} for table in (first, second)]
+    return sorted(measured[0] & measured[1])
+
+
 def compare(first: tuple[str, LatencyTable], second: tuple[str, LatencyTable]) -> Units:
-    """The second's times over the first's, on the rows that both have."""
-    both = sorted(set(first[1].rows) & set(second[1].rows))
+    """The second's times over the first's, on the rows that were measured on both."""
+    both = _both(first[1], second[1])
     ratios = np.array([second[1].rows[key].median_ms / first[1].rows[key].median_ms for key in both])
     low, middle, high = (float(value) for value in np.percentile(ratios, (5, 50, 95)))
     return Units((first[0], second[0]), len(both), middle, low, high)

@@ -6,6 +6,7 @@ out, for good: verdicts are kept beside the latency table, and no model is verif
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from hwnas.config import SearchSettings
     from hwnas.workspace import Workspace
 
+
+logger = logging.getLogger(__name__)
 
 MOST_MISSES = 4
 """Further misses lower the aim no more: it is a tenth of the limit lower, and the latency model must learn the rest."""
@@ -172,10 +175,16 @@ def _latency_model(
 
 def _consumption(report: SpecializeReport, with_energy: bool) -> SpecializeReport:
     """The report with what else the chosen file takes."""
-    with open_device(report.device) as device:
-        model = report.exported.as_device_model()
-        used = energy(device, model) if with_energy else None
-        return replace(report, memory=try_memory(device, model), energy=used)
+    try:
+        with open_device(report.device) as device:
+            model = report.exported.as_device_model()
+            used = energy(device, model) if with_energy else None
+            return replace(report, memory=try_memory(device, model), energy=used)
+    except DeviceError as error:
+        if with_energy:
+            raise
+        logger.warning("the memory of the model was not measured: %s", error)
+        return report  # it holds, whatever has become of the device since
 
 
 class _Clock:

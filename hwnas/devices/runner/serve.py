@@ -22,6 +22,11 @@ from .sensors import temperature_c
 from .session import Loaded
 from .watch import Watch
 
+FIRST_SECONDS = 60
+"""For the first request to come; after that whoever started the runner does not know of it, and it ends."""
+IDLE_SECONDS = 1800
+"""Between requests, before a runner takes it that nobody is there any more: a silent link closes no stream."""
+
 
 class Runner:
     """Keeps the loaded models and answers requests; `gone` says whether anyone still listens."""
@@ -119,18 +124,30 @@ class Runner:
             raise SystemExit(0)
 
 
-def serve(read: Callable[[int], bytes], out: BinaryIO, runner: Runner) -> int:
-    """Answer requests until the stream ends or is out of step; the exit status."""
+def serve(
+    read: Callable[[int], bytes],
+    out: BinaryIO,
+    runner: Runner,
+    alarm: Callable[[int], Any] = lambda seconds: None,
+) -> int:
+    """Answer requests until the stream ends or is out of step; the exit status.
+
+    `alarm` is told in how many seconds to end this process, unless it is told otherwise before.
+    """
+    patience = FIRST_SECONDS
     while True:
         try:
+            alarm(patience)
             header, body = read_frame(read)
+            alarm(0)
+            patience = IDLE_SECONDS
         except ClosedError:
             return 0
         except StreamError as error:
             _send(out, {"ok": False, "error": str(error)}, b"")
             return 2
         except FrameError as error:
-            _send(out, {"ok": False, "error": str(error)}, b"")
+            _send(out, {"ok": False, "damaged": True, "error": str(error)}, b"")
             continue
         if header.get("do") == "quit":
             _send(out, {"ok": True}, b"")
@@ -158,6 +175,6 @@ def main() -> int:
         return any(event & (select.POLLHUP | select.POLLERR) for _, event in poller.poll(0))
 
     try:
-        return serve(lambda size: os.read(0, min(size, 1 << 20)), out, Runner(gone))
+        return serve(lambda size: os.read(0, min(size, 1 << 20)), out, Runner(gone), signal.alarm)
     except BrokenPipeError:
         os._exit(0)  # nobody listens; flushing at exit would only fail again
