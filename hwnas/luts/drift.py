@@ -16,6 +16,8 @@ from hwnas.luts.table import Row
 
 LEVEL = 0.9
 """Share of repetitions that fall within a row's bounds."""
+LEAST_VISITS = 5
+"""Fewer visits of a row say nothing about nine in ten."""
 CONFIDENCE = 0.99
 """That at least so many do."""
 
@@ -24,8 +26,8 @@ CONFIDENCE = 0.99
 class Drift:
     """Of one campaign: what the anchor took in the middle of it, in ms, and from least to most, over that.
 
-    `within` bounds the relative difference of a repetition from a row, for medians and for p90s; 0 where too few rows
-    were repeated to tell. `level_ms` is 0 where no anchor was measured.
+    `within` bounds the relative difference of a repetition from a row, for medians and for p90s; zeros where too few
+    rows were repeated to tell. `level_ms` is 0 where no anchor was measured.
     """
 
     level_ms: float = 0.0
@@ -48,7 +50,20 @@ class Drift:
     def row(self, measurement: Measurement) -> Row:
         """A measurement as it would have been at the middle of the campaign."""
         factor = self.level_ms / measurement.anchor_ms if self.level_ms and measurement.anchor_ms else 1.0
-        return Row.of(measurement, factor, self.within)
+        return Row.of(measurement, factor, self.within if any(self.within) else _among_visits(measurement))
+
+
+def _among_visits(measurement: Measurement) -> tuple[float, float]:
+    """How far the visits of one measurement lie from the whole of it, nine in ten of them: its medians and p90s.
+
+    More than a repetition would, for a visit is short; but what differs from process to process is not in it.
+    """
+    if len(measurement.bursts) < LEAST_VISITS:
+        return 0.0, 0.0
+    visits = np.split(measurement.samples_ms, np.cumsum(measurement.bursts)[:-1])
+    medians = np.array([np.median(visit) for visit in visits]) / measurement.median - 1
+    p90s = np.array([np.percentile(visit, 90) for visit in visits]) / measurement.p90 - 1
+    return float(np.quantile(np.abs(medians), LEVEL)), float(np.quantile(np.abs(p90s), LEVEL))
 
 
 def _bound(differences: Floats) -> float:

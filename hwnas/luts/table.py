@@ -28,8 +28,8 @@ LATER_COLUMNS = {"disturbed": "", "within": "0.0", "p90_within": "0.0"}
 class Row:
     """One block; `spread` is the inter-quartile range over the median, `samples` their number, 0 if estimated.
 
-    Nine of ten repetitions fall within median_ms * (1 +- within), and p90_ms * (1 +- p90_within); 0 where too few rows
-    were repeated to tell.
+    Nine of ten repetitions fall within median_ms * (1 +- within), and p90_ms * (1 +- p90_within); where too few rows
+    were repeated to tell, nine of ten visits of the row's own, and 0 where there were few of these as well.
     """
 
     median_ms: float

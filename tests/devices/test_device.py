@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import struct
 import sys
 import time
 
@@ -44,6 +45,8 @@ def test_facts_are_probed(device):
     assert facts["runtime_version"]
     assert facts["device"] == "here"
     assert facts["threads"] == 1
+    assert facts["bits"] == 8 * struct.calcsize("P")
+    assert isinstance(facts["isa"], list)
     assert facts["rules"]["rounds"] == 3
     assert identity(facts) == identity({**facts, "clock_mhz": 1, "rules": None})
     assert identity(facts) != identity({**facts, "threads": 2})

@@ -143,6 +143,9 @@ def test_clock(tmp_path):
     assert sensors.clock_mhz([1], tmp_path) == 2400.5
     tree(tmp_path, {f"sys/devices/system/cpu/cpu{i}/cpufreq/scaling_cur_freq": 600_000 * (i + 1) for i in (0, 1)})
     assert sensors.clock_mhz([0, 1], tmp_path) == 900
+    assert sensors.max_clock_mhz([0, 1], tmp_path) is None
+    tree(tmp_path, {f"sys/devices/system/cpu/cpu{i}/cpufreq/cpuinfo_max_freq": 1_500_000 * (i + 1) for i in (0, 1)})
+    assert sensors.max_clock_mhz([0, 1], tmp_path) == 3000
 
 
 def test_load(tmp_path, monkeypatch):

@@ -51,5 +51,7 @@ def test_without_an_anchor_or_repetitions_nothing_is_claimed():
     plain = {"a": Measurement(np.array([1.0, 2.0, 3.0]))}
     row = Drift.of(plain, []).row(plain["a"])
     assert (row.median_ms, row.within, row.p90_within) == (2.0, 0.0, 0.0)
+    visits = Measurement(np.tile([0.95, 1.0, 1.05, 1.1], 10) * np.repeat([1.0, 1.1], 20), bursts=(4,) * 10)
+    assert 0 < Drift.of({"a": visits}, []).row(visits).within < 0.1
     few = {f"b{i}": measured(1.0, 1.0) for i in range(43)}
     assert Drift.of(few, [(name, few[name]) for name in few]).within == (0.0, 0.0)

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import os
 import platform
+import struct
 from typing import Any, Dict, List
 
 import numpy as np
 
-from .sensors import energy_counters, temperature_c
+from .sensors import clock_mhz, energy_counters, max_clock_mhz, temperature_c
 
 
 def probe() -> Dict[str, Any]:
     """The facts by name; what the machine hides is None."""
     import onnxruntime
 
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    known = cores or [0]
     return {
         "cpu": _cpu_model(),
         "machine": platform.machine(),
+        "bits": 8 * struct.calcsize("P"),
+        "isa": _extensions(),
         "os": platform.platform(),
         "cpu_count": os.cpu_count(),
-        "usable_cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "clock_mhz": _field("/proc/cpuinfo", "cpu MHz"),
+        "usable_cores": cores,
+        "governor": ", ".join(sorted({name for core in known if (name := _governor(core))})) or None,
+        "clock_mhz": clock_mhz(known),
+        "max_clock_mhz": max_clock_mhz(known),
         "memory_bytes": _memory_bytes(),
         "energy_counters": [counter.name for counter in energy_counters()],
         "temperature_c": temperature_c(),
@@ -33,6 +39,12 @@ def probe() -> Dict[str, Any]:
     }
 
 
+EXTENSIONS = (
+    *("sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"),
+    *("avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "neon", "asimd", "fphp", "asimdhp", "asimddp", "bf16", "i8mm"),
+    *("sve", "sve2", "sme", "sme2"),
+)
+"""Of those that Linux names (x86: flags, Arm: Features), the ones that kernels of neural networks choose by."""
 ARM_CORES = {
     "0xd03": "Cortex-A53",
     "0xd04": "Cortex-A35",
@@ -74,6 +86,15 @@ def _arm_model() -> str:
         kinds[name] = kinds.get(name, 0) + 1
     cores = " + ".join(f"{count} x {name}" for name, count in sorted(kinds.items(), key=lambda kind: -kind[1]))
     return ", ".join(text for text in (board, cores) if text)
+
+
+def _extensions() -> List[str]:
+    shown = (_field("/proc/cpuinfo", "flags") or _field("/proc/cpuinfo", "Features") or "").split()
+    return [name for name in EXTENSIONS if name in shown]
+
+
+def _governor(core: int) -> str | None:
+    return _first_line(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor")
 
 
 def _field(path: str, name: str) -> str | None:

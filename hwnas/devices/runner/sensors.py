@@ -58,6 +58,12 @@ def clock_mhz(cores: List[int], root: Path = ROOT) -> float | None:
     return sum(wanted) / len(wanted) if wanted else None
 
 
+def max_clock_mhz(cores: List[int], root: Path = ROOT) -> float | None:
+    """The highest clock that any of these cores may take, where the governor knows it."""
+    known = [_number(root / f"sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq") for core in cores]
+    return max((clock / 1000 for clock in known if clock), default=None)
+
+
 def load(root: Path = ROOT) -> Load | None:
     """Of all cores together; None where the system hides it, as Android does."""
     try:
