@@ -21,8 +21,10 @@ import signal
 import sys
 from pathlib import Path
 
+START_SECONDS = 120
+"""For a program to come, and then for a runner: a link that died silently would keep a process for ever."""
 RECEIVE = (
-    "import sys;sys.path=[p for p in sys.path if p];import os;"
+    f"import sys;sys.path=[p for p in sys.path if p];import os,signal;signal.alarm({START_SECONDS});"
     'r=lambda n,b=b"":b if len(b)==n else r(n,b+(os.read(0,n-len(b))or exit()));'
     'exec(compile(r(int(r(8))),"hwnas","exec"))'
 )
@@ -30,10 +32,6 @@ RECEIVE = (
 person's home, leaves the search path: a random.py there is not Python's."""
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwnas"
 """Where runners are kept on the device: all that stays there."""
-
-
-START_SECONDS = 300
-"""For the runner to come over a slow link; a link that died silently would keep this process for ever."""
 
 
 def receive(size: int) -> bytes:
@@ -50,7 +48,7 @@ def receive(size: int) -> bytes:
 
 def start() -> None:
     """Become the runner."""
-    signal.alarm(START_SECONDS)  # until the runner, which has limits of its own
+    signal.alarm(START_SECONDS)  # until the runner is there, which has limits of its own
     digest = receive(64).decode()
     path = FOLDER / f"runner-{digest}.zip"
     if not _held(path, digest):

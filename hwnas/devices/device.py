@@ -28,7 +28,7 @@ WAITS = (5.0, 20.0, 60.0)
 """Seconds before a disturbed group is measured again, where that is asked for: some disturbances pass."""
 COOLING_SECONDS = 600.0
 """A board in a case takes minutes to cool down; one that takes longer never does."""
-LOAD_SECONDS = 300.0
+LOAD_SECONDS = 120.0
 """For a model to be loaded and run once: seconds on a small board, a minute under emulation."""
 PATIENCE = 3.0
 PATIENCE_SECONDS = 30.0

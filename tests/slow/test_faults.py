@@ -28,10 +28,10 @@ from tiny_models import matmul
 
 from hwnas.core.errors import HwnasError
 from hwnas.core.files import read_lines
+from hwnas.devices.bootstrap import START_SECONDS
 from hwnas.devices.campaign import campaign
 from hwnas.devices.device import open_device
 from hwnas.devices.profile import DeviceProfile, MeasuringRules, SshSettings
-from hwnas.devices.runner.serve import FIRST_SECONDS
 
 pytestmark = [
     pytest.mark.slow,
@@ -45,7 +45,7 @@ RULES = MeasuringRules(group=3, rounds=2, min_samples=4, min_seconds=0.01, settl
 MODELS = [(f"m{i}", matmul(16, i + 1)) for i in range(ROWS)]
 TALK = 60_000
 """Bytes that such a campaign exchanges, in either direction, the greeting included; harm falls anywhere in them."""
-LEAVE_SECONDS = FIRST_SECONDS + 20
+LEAVE_SECONDS = START_SECONDS + 20
 """A runner that nobody could know of, because the link fell silent before it told its number, ends by itself."""
 JOURNAL = 200_000
 """Bytes that its journal has in the end, about."""
@@ -98,7 +98,9 @@ def server(tmp_path_factory) -> Iterator[ssh_lab.Server]:
 
 
 @pytest.fixture
-def rig(server, tmp_path) -> Iterator[Rig]:
+def rig(server, tmp_path, monkeypatch) -> Iterator[Rig]:
+    monkeypatch.setattr("hwnas.devices.device.LOAD_SECONDS", 5.0)
+    monkeypatch.setattr("hwnas.devices.device.PATIENCE_SECONDS", 5.0)
     proxy = Proxy(server.port)
     proxy.start()
     made = Rig(server, proxy, tmp_path / "journal.jsonl", [sys.executable])
