@@ -37,15 +37,15 @@ class Conditions:
     """What went on beside a measurement, as far as the device shows it.
 
     `cpu_share`: how much of the time the measuring thread was on a core; `others`: cores busy with anything else, on
-    average; `stolen`: cores that other guests of the same host took; the clock before and after it.
+    average; `stolen`: cores that other guests of the same host took; the clock after it, and the fastest that was seen.
     """
 
     cpu_share: float | None = None
     others: float | None = None
     stolen: float | None = None
     temperature_c: float | None = None
-    clock_mhz_before: float | None = None
     clock_mhz: float | None = None
+    fastest_mhz: float | None = None
 
     @classmethod
     def from_json(cls, document: Any) -> Conditions:

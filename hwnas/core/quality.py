@@ -13,7 +13,8 @@ that a few small blocks take, one clock tick of the kernel more or less counts a
 MOST_STOLEN = 0.1
 """Cores' worth that other guests of the host took away."""
 LEAST_CLOCK = 0.9
-"""Of the clock before the measurement that should be left after it; less is a processor that protects itself."""
+"""Of the fastest clock that the runner has seen, what should be there after a measurement; less is a processor that
+protects itself."""
 
 REMEDIES = {
     "busy": "end the other programs that run there",
@@ -31,13 +32,13 @@ def disturbance(measurement: Measurement) -> str:
     to others; throttled: the clock fell; unsteady: the model was still getting faster or slower after its warm-up.
     """
     conditions = measurement.conditions
-    before, after = conditions.clock_mhz_before, conditions.clock_mhz
+    fastest, now = conditions.fastest_mhz, conditions.clock_mhz
     if conditions.others is not None and conditions.others > MOST_OTHERS:
         return "busy"
     if conditions.stolen is not None and conditions.stolen > MOST_STOLEN:
         return "stolen"
     if conditions.cpu_share is not None and conditions.cpu_share < LEAST_CPU_SHARE:
         return "preempted"
-    if before and after and after < LEAST_CLOCK * before:
+    if fastest and now and now < LEAST_CLOCK * fastest:
         return "throttled"
     return "" if measurement.steady else "unsteady"

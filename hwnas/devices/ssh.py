@@ -245,9 +245,10 @@ class SshConnection:
             )
         if isinstance(error, socket.gaierror):
             return DeviceError(
-                f"cannot find {self.device}: no address is known for {hop.host!r}; write it as host into the [ssh] "
-                f"table of devices/{self.device}.toml, or as HostName under 'Host {hop.host}' into "
-                f"{self.settings.config}, then give 'hwnas devices check {self.device}'"
+                f"cannot find {self.device}: no address is known for {hop.host!r}; set the device up as "
+                f"devices/{self.device}.toml says, write its address there as host (or as HostName under "
+                f"'Host {hop.host}' into {self.settings.config}), give 'ssh-copy-id' and 'hwnas devices trust "
+                f"{self.device}', then 'hwnas devices check {self.device}'"
             )
         if isinstance(error, TimeoutError):
             return DeviceError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from hwnas.core.net import NetSpec
 from hwnas.core.protocols import Device, SearchSpace
 from hwnas.luts.drift import Drift
 from hwnas.luts.informative import LEAST_ROWS, estimated_rows, informative_order
-from hwnas.luts.table import LatencyTable, Provenance
+from hwnas.luts.table import LatencyTable, Provenance, Row
 
 TABLE = "table.csv"
 JOURNAL = "samples.jsonl"
@@ -91,30 +91,36 @@ def build_table(
     wanted = {key: net for key, net in blocks.items() if key not in result.failed}
     rows = measured | (estimated_rows(wanted, measured) if seconds is not None else {})
     rows = {key: rows[key] for key in blocks if key in rows}
-    facts = device.facts()
     kept = _kept(folder / TABLE)
     if kept is not None and kept.rows == rows and not (result.fresh or result.failed):
         return kept
     provenance = Provenance(
         space=space.id,
-        device=facts,
-        precision=str(facts.get("precision", "float32")),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        rows=len(rows),
-        samples=sum(row.samples for row in rows.values()),
-        median_spread=float(np.median([row.spread for row in rows.values()])) if rows else 0.0,
         anchor=anchor,
-        anchor_ms=drift.level_ms,
-        anchor_drift=drift.extent,
-        within=drift.within[0],
-        disturbed=dict(Counter(row.disturbed for row in measured.values() if row.disturbed)),
-        estimated=len(rows) - len(measured),
         seconds=round(time.monotonic() - started, 3),
-        device_seconds=round(result.device_seconds, 3),
-        failed=dict(result.failed),
+        **_summary(device.facts(), rows, drift, result),
     )
     LatencyTable(rows, provenance).write(folder / TABLE)
     return LatencyTable.read(folder / TABLE)
+
+
+def _summary(facts: dict[str, Any], rows: Mapping[str, Row], drift: Drift, result: Measured) -> dict[str, Any]:
+    """What a table's provenance says of its rows and of the campaign behind them."""
+    return {
+        "device": facts,
+        "precision": str(facts.get("precision", "float32")),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rows": len(rows),
+        "samples": sum(row.samples for row in rows.values()),
+        "median_spread": float(np.median([row.spread for row in rows.values()])) if rows else 0.0,
+        "anchor_ms": drift.level_ms,
+        "anchor_drift": drift.extent,
+        "within": drift.within[0],
+        "disturbed": dict(Counter(row.disturbed for row in rows.values() if row.disturbed)),
+        "estimated": sum(not row.samples for row in rows.values()),
+        "device_seconds": round(result.device_seconds, 3),
+        "failed": dict(result.failed),
+    }
 
 
 def anchor_block(blocks: Mapping[str, NetSpec]) -> str:

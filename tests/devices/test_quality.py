@@ -45,8 +45,8 @@ def replayed(conditions, strict=False, profile=PROFILE):
         (BUSY, True, "busy"),
         ({**QUIET, "stolen": 0.3}, True, "stolen"),
         ({**QUIET, "cpu_share": 0.8}, True, "preempted"),
-        ({**QUIET, "clock_mhz_before": 1800.0, "clock_mhz": 1200.0}, True, "throttled"),
-        ({**QUIET, "clock_mhz_before": 1200.0, "clock_mhz": 1800.0}, True, ""),
+        ({**QUIET, "fastest_mhz": 1800.0, "clock_mhz": 1200.0}, True, "throttled"),
+        ({**QUIET, "fastest_mhz": 1800.0, "clock_mhz": 1800.0}, True, ""),
         (QUIET, False, "unsteady"),
     ],
 )
