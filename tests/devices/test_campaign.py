@@ -210,3 +210,27 @@ def test_an_anchor_that_does_not_run_harms_no_row(tmp_path):
     assert list(result.measurements) == NAMES
     assert not result.failed
     assert {one.anchor_ms for one in result.measurements.values()} == {None}
+
+
+def test_a_repetition_that_does_not_run_harms_no_row(tmp_path):
+    journal = tmp_path / "j.jsonl"
+    samples = {name: np.ones(5) for name in [*NAMES, ANCHOR]}
+
+    def forget(done: int, total: int) -> None:
+        for line in read_lines(journal):
+            if line["kind"] == "measured":
+                samples.pop(line["name"], None)
+
+    with open_device(WITH_ANCHOR, connect=lambda: Replay({}, samples)) as device:
+        result = campaign(device, models([]), journal, forget, anchor=lambda: b"")
+    assert list(result.measurements) == NAMES
+    assert not result.failed
+    assert not result.repeats
+
+
+def test_rows_beside_another_anchor_are_not_mixed(tmp_path):
+    journal = tmp_path / "j.jsonl"
+    for number, anchor in enumerate((b"one", b"one", b"two")):
+        with open_device(WITH_ANCHOR, connect=lambda: Replay({}, lambda name: np.ones(5))) as device:
+            result = campaign(device, models([]), journal, anchor=lambda anchor=anchor: anchor)
+        assert bool(result.fresh) == (number != 1)

@@ -111,6 +111,23 @@ def test_a_model_that_kills_runners_costs_only_itself():
     assert list(caught.value.failed) == ["deadly"]
 
 
+class Noisy(LocalTransport):
+    """A way to a real runner on which one byte of the third request's body changes, once in all."""
+
+    sent = 0
+
+    def _send(self, data: bytes) -> None:
+        Noisy.sent += 1
+        super()._send(data[:-1] + bytes([data[-1] ^ 1]) if Noisy.sent == 3 else data)
+
+
+def test_a_damaged_request_is_no_fault_of_the_model():
+    with open_device(LOCAL, connect=Noisy) as noisy:
+        results = dict(noisy.measure([DeviceModel("a", matmul(16, 2)), DeviceModel("b", matmul(16, 3))]))
+    assert sorted(results) == ["a", "b"]
+    assert Noisy.sent > 3
+
+
 def test_replay_gives_recorded_samples():
     samples = {"m": np.array([1.0, 2.0, 3.0])}
     with open_device(LOCAL, connect=lambda: Replay({"cpu": "recorded"}, samples)) as replayed:

@@ -58,6 +58,9 @@ def test_a_section_keeps_the_defaults_of_what_it_leaves_out(tmp_path):
         ('name = "../b"', "name"),
         ('name = "b"\n[verify]\nmin_seconds = 30', "min_seconds = 30 is beyond max_seconds = 20"),
         ("threads = 1", "name"),
+        ('name = "b"\nkind = "ssh"\n[ssh]\nhost = "h"\nuser = "x\\nProxyCommand y"', "ssh.user"),
+        ('name = "b"\nkind = "ssh"\n[ssh]\nhost = "h"\nkey = "x\\ny"', "ssh.key"),
+        ('name = "b"\nkind = "ssh"\n[ssh]\nhost = "h"\npython = []', "ssh.python"),
         ("name = ", "not TOML"),
     ],
 )
