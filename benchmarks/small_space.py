@@ -15,7 +15,7 @@ import numpy as np
 from _common import Setting, finish, log, markdown, measuring, parser, progress, random_subnets
 
 from hwnas.core.arch import ArchBatch
-from hwnas.devices.campaign import run_campaign
+from hwnas.devices.campaign import campaign
 from hwnas.devices.device import OpenDevice, open_device
 from hwnas.devices.profile import MeasuringRules
 from hwnas.pipeline.names import device_onnx, network_name
@@ -36,8 +36,8 @@ def p90s(device: OpenDevice, rules: MeasuringRules, space: OfaMbv3, batch: ArchB
     nets = {network_name(arch): space.lower(arch) for arch in batch}
     models = [(name, partial(device_onnx, net)) for name, net in nets.items()]
     told = progress()
-    measured = run_campaign(device.with_rules(rules), models, journal, lambda done, all_: told("networks", done, all_))
-    return [measured[name].p90 for name in nets]
+    measured = campaign(device.with_rules(rules), models, journal, lambda done, all_: told("networks", done, all_))
+    return [measured.measurements[name].p90 for name in nets]
 
 
 def main() -> None:

@@ -74,9 +74,10 @@ def _text(profile: dict[str, Any]) -> str:
         lines.append(
             f"  drift {profile['drift']:.1%}, taken out; a row measured again falls within {profile['within']:.1%}"
         )
-    if profile["disturbed"]:
-        counts = ", ".join(f"{count} {why}" for why, count in profile["disturbed"].items())
-        lines.append(f"  disturbed rows: {counts}; --strict measures them again")
+    for key, what in (("disturbed", "rows"), ("disturbed_networks", "networks")):
+        if profile[key]:
+            counts = ", ".join(f"{count} {why}" for why, count in profile[key].items())
+            lines.append(f"  disturbed {what}: {counts}; --strict measures them again")
     if profile["estimated"]:
         lines.append(f"  {profile['estimated']} rows are estimated from the others: without --budget they are measured")
     lines += [f"  failed: {name}" for name in profile["failed"]]

@@ -50,7 +50,11 @@ def _text(document: dict[str, Any]) -> str:
     if measured is not None:
         times = measured["latency_ms"]
         how = document["verified_by"]
-        lines.append(f"  latency   p90 {times['p90']:.3f} ms, median {times['median']:.3f} ms (by {how})")
+        low, high = measured["interval_95_ms"]["p90"]
+        p90, median = f"{times['p90']:.3f} ms ({low:.3f} to {high:.3f})", f"{times['median']:.3f} ms"
+        lines.append(f"  latency   p90 {p90}, median {median} (by {how})")
+        if measured["disturbed"]:
+            lines.append(f"  note      the device was {measured['disturbed']} meanwhile (docs/measuring.md)")
         if measured.get("memory_bytes") is not None:
             lines.append(f"  memory    {measured['memory_bytes'] / 1e6:.1f} MB at its peak, above the idle runtime")
         if "energy_mj" in measured:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+RESAMPLES = 1000
+"""Of a bootstrap: enough for the ends of a 95% interval (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
+section 14.2)."""
+PARTS = 40
+"""Into so many a measurement is cut whose visits are not known."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,46 @@ class Measurement:
         low, high = np.percentile(self.samples_ms, (25, 75))
         return float((high - low) / self.median)
 
-    def to_json(self) -> dict[str, Any]:
-        """The summary that manifests and documents carry; the samples are stored apart."""
-        return {"median": self.median, "p90": self.p90, "spread": self.spread, "samples": len(self.samples_ms)}
+    def interval(self, percent: float) -> tuple[float, float]:
+        """Where a percentile lies with 95% confidence, in ms, as far as this measurement itself can tell.
+
+        By a bootstrap over visits (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8):
+        the samples of one visit are alike, so that resampling them one by one would promise too much.
+        """
+        if self.bursts:
+            visits = np.split(self.samples_ms, np.cumsum(self.bursts)[:-1])
+        else:
+            visits = np.array_split(self.samples_ms, min(PARTS, len(self.samples_ms)))
+        drawn = np.random.default_rng(0).integers(len(visits), size=(RESAMPLES, len(visits)))
+        found = [np.percentile(np.concatenate([visits[i] for i in chosen]), percent) for chosen in drawn]
+        low, high = np.percentile(found, (2.5, 97.5)).tolist()
+        return low, high
+
+    def record(self) -> dict[str, Any]:
+        """Everything, as a line of a journal."""
+        return {
+            "steady": self.steady,
+            "conditions": {key: value for key, value in asdict(self.conditions).items() if value is not None},
+            "anchor_ms": self.anchor_ms,
+            "bursts": list(self.bursts),
+            "samples_ms": self.samples_ms.tolist(),
+        }
+
+    @classmethod
+    def from_record(cls, line: Mapping[str, Any]) -> Measurement | None:
+        """What `record` gave; None where the line holds no samples that can be used."""
+        try:
+            samples = np.array(line["samples_ms"], dtype=np.float64)
+        except (KeyError, TypeError, ValueError):
+            return None
+        if samples.ndim != 1 or not len(samples) or not bool(np.all(np.isfinite(samples) & (samples > 0))):
+            return None
+        bursts = line.get("bursts")
+        visits = tuple(map(int, bursts)) if isinstance(bursts, list) and sum(bursts) == len(samples) else ()
+        anchor = line.get("anchor_ms")
+        anchor_ms = float(anchor) if isinstance(anchor, int | float) and anchor > 0 else None
+        conditions = Conditions.from_json(line.get("conditions"))
+        return cls(samples, bool(line.get("steady", True)), visits, conditions, anchor_ms)
 
 
 class Timed(Protocol):

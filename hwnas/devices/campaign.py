@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from hwnas.core.errors import InputError
 from hwnas.core.files import append_line, read_lines
-from hwnas.core.metrics import Conditions, Measurement
+from hwnas.core.metrics import Measurement
 from hwnas.core.protocols import Device, DeviceModel
 from hwnas.core.quality import REMEDIES, disturbance
 from hwnas.devices.device import ModelsFailedError
@@ -53,13 +53,6 @@ class Campaign:
     device_seconds: float = 0.0
     fresh: set[str] = field(default_factory=set)
     repeats: list[tuple[str, Measurement]] = field(default_factory=list)
-
-
-def run_campaign(
-    device: Device, models: Models, journal: Path, progress: Progress | None = None
-) -> dict[str, Measurement]:
-    """`campaign`, for callers who want the measurements alone; models that failed are logged and absent."""
-    return campaign(device, models, journal, progress).measurements
 
 
 def campaign(
@@ -156,12 +149,12 @@ def _keep(results: dict[str, Measurement], seconds: float, journal: Path, state:
     """A group's results, each with the anchor's median; its seconds stand with the first."""
     anchor = results.pop(ANCHOR, None)
     if anchor is not None:
-        append_line(journal, {"kind": "anchor", **_to_json(anchor)})
+        append_line(journal, {"kind": "anchor", **anchor.record()})
     for name, found in results.items():
         measurement = found if anchor is None else replace(found, anchor_ms=anchor.median)
         repeated = name in state.measurements
         line = {"kind": "repeated" if repeated else "measured", "name": name, "device_seconds": round(seconds, 6)}
-        append_line(journal, {**line, **_to_json(measurement)})
+        append_line(journal, {**line, **measurement.record()})
         state.device_seconds += seconds
         seconds = 0.0
         if repeated:
@@ -202,33 +195,12 @@ def _same(line: Any, header: dict[str, Any]) -> bool:
     return isinstance(line, dict) and {key: line.get(key) for key in header} == header
 
 
-def _to_json(measurement: Measurement) -> dict[str, Any]:
-    return {
-        "steady": measurement.steady,
-        "conditions": {key: value for key, value in asdict(measurement.conditions).items() if value is not None},
-        "anchor_ms": measurement.anchor_ms,
-        "bursts": list(measurement.bursts),
-        "samples_ms": measurement.samples_ms.tolist(),
-    }
-
-
 def _measurement(line: Any) -> Measurement | None:
     """The measurement in a journal line, or None where there is none that can be used."""
     kinds = ("measured", "repeated")
     if not isinstance(line, dict) or line.get("kind") not in kinds or not isinstance(line.get("name"), str):
         return None
-    try:
-        samples = np.array(line["samples_ms"], dtype=np.float64)
-    except (KeyError, TypeError, ValueError):
-        return None
-    if samples.ndim != 1 or not len(samples) or not bool(np.all(np.isfinite(samples) & (samples > 0))):
-        return None
-    bursts = line.get("bursts")
-    visits = tuple(map(int, bursts)) if isinstance(bursts, list) and sum(bursts) == len(samples) else ()
-    anchor = line.get("anchor_ms")
-    anchor_ms = float(anchor) if isinstance(anchor, int | float) and anchor > 0 else None
-    conditions = Conditions.from_json(line.get("conditions"))
-    return Measurement(samples, bool(line.get("steady", True)), visits, conditions, anchor_ms)
+    return Measurement.from_record(line)
 
 
 def _aside(journal: Path) -> Path:

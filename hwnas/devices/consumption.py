@@ -8,9 +8,12 @@ from typing import Any
 from hwnas.core.errors import DeviceError, InputError
 from hwnas.core.protocols import DeviceModel
 from hwnas.devices.device import OpenDevice
+from hwnas.devices.runner.memory import TIMEOUT_SECONDS
 
 ENERGY_SECONDS = 2.0
 """Of running, and as much of resting: counters move in steps of up to a tenth of a second."""
+ANSWER_SECONDS = 60.0
+"""Beyond what the runner itself may take, for requests and answers to travel."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def memory(device: OpenDevice, model: DeviceModel) -> Memory:
     Raises:
         DeviceError: the model does not run there, or the connection broke.
     """
-    answer, _ = device.ask({"do": "memory", "threads": device.threads}, model.onnx, timeout_s=360.0)
+    limit = TIMEOUT_SECONDS + ANSWER_SECONDS
+    answer, _ = device.ask({"do": "memory", "threads": device.threads}, model.onnx, limit)
     return Memory(int(answer["peak_bytes"]), int(answer["idle_bytes"]))
 
 
@@ -56,7 +60,8 @@ def energy(device: OpenDevice, model: DeviceModel, seconds: float = ENERGY_SECON
     """
     refuse_no_meter(device)
     device.ask({"do": "load", "name": model.name, "threads": device.threads, "seed": 0}, model.onnx)
-    answer, _ = device.ask({"do": "energy", "name": model.name, "seconds": seconds}, timeout_s=60.0 + 4 * seconds)
+    limit = 2 * 2 * seconds + ANSWER_SECONDS  # twice what a spell of rest and one of running take
+    answer, _ = device.ask({"do": "energy", "name": model.name, "seconds": seconds}, timeout_s=limit)
     device.ask({"do": "unload", "names": [model.name]})
     return Energy(
         1e3 * float(answer["joules"]),

@@ -318,9 +318,9 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def last_words(channel: paramiko.Channel, error: BaseException) -> str:
-    """The last line that a program wrote to stderr, or else the error."""
-    text = b""
+def last_words(channel: paramiko.Channel, error: BaseException, before: bytes = b"") -> str:
+    """The last line that a program wrote to stderr, of which `before` is read already, or else the error."""
+    text = before
     with suppress(*LOST):
         channel.settimeout(1.0)
         while part := channel.recv_stderr(1 << 16):
@@ -339,6 +339,7 @@ class SshTransport:
     def __init__(self, connection: SshConnection, channel: paramiko.Channel) -> None:
         self._connection = connection
         self._channel = channel
+        self._errors = b""
 
     @property
     def pid(self) -> int | None:
@@ -374,6 +375,7 @@ class SshTransport:
         """Send or receive something; while nothing moves, make sure now and then that the server is still there."""
         while (left := deadline - time.monotonic()) > 0:
             self._channel.settimeout(min(left, self._connection.settings.connect_seconds))
+            self._listen()
             try:
                 with self._connection.at_most(left + ANSWER_SECONDS):
                     return act()
@@ -381,6 +383,11 @@ class SshTransport:
                 if not self._connection.alive():
                     raise _SilentError("nothing comes from there any more") from error
         raise TimeoutError("no answer in time")
+
+    def _listen(self) -> None:
+        """Take what it wrote to stderr and keep the end: who fills the channel's window unread, waits for ever."""
+        while self._channel.recv_stderr_ready():
+            self._errors = (self._errors + self._channel.recv_stderr(PIECE))[-PIECE:]
 
     def _died(self, error: Exception) -> DeviceError:
         """The runner's end, or that of the connection: only the first says something about a model."""
@@ -390,7 +397,7 @@ class SshTransport:
             return ConnectionLostError(f"the connection to {device} was lost ({_reason(error)})")
         ended = self._channel.status_event.wait(LEAVE_SECONDS) if self._channel.eof_received else False
         status = self._channel.recv_exit_status() if ended else "given up"  # -1: ended by a signal
-        words = last_words(self._channel, error)
+        words = last_words(self._channel, error, self._errors)
         if ended:
             self._connection.left_behind = None
             self._channel.close()

@@ -50,6 +50,14 @@ def card(manifest: Mapping[str, Any], size_bytes: int) -> str:
 
 def _row(number: Mapping[str, Any]) -> str:
     values = ", ".join(f"{name} {value:.4g}" for name, value in number["values"].items())
-    source = ", ".join(f"{key} {value}" for key, value in number["source"].items())
+    source = ", ".join(f"{key} {_text(value)}" for key, value in number["source"].items())
     unit = f" {number['unit']}" if number["unit"] else ""
     return f"| {number['metric']} | {number['kind']} | {values}{unit} | {source} |".replace("\n", " ")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " and ".join(f"{key} {_text(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return " to ".join(_text(one) for one in value)
+    return str(value)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from ipaddress import ip_address
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ AGREE = 0.05
 """Units of one model whose tables are further apart than this at the median are not interchangeable: chips of one make
 differ by a few percent, a case without cooling or another power supply makes more."""
 
+HERE = ("here",)
+"""This machine."""
 LEAVE_SECONDS = 2.0
 """For the other devices' threads to end after Ctrl-C; they look at every finished group."""
 
@@ -46,6 +49,7 @@ class NotProfiled:
             "rows": 0,
             "estimated": 0,
             "disturbed": {},
+            "disturbed_networks": {},
             "drift": 0.0,
             "within": 0.0,
             "failed": [],
@@ -103,7 +107,8 @@ def profile_fleet(
     strict: bool = False,
     progress: Progress = silent,
 ) -> FleetReport:
-    """Profile devices side by side, a thread each; one that fails leaves the others alone.
+    """Profile devices side by side, a thread a machine, those of one machine in turn; one that fails leaves the others
+    alone.
 
     After about `seconds` each makes do with what was measured; `strict` keeps nothing that was disturbed.
 
@@ -114,16 +119,18 @@ def profile_fleet(
     if len(devices) == 1:
         return FleetReport((profile(device=devices[0], progress=progress),), ())
     run = _Run(profile, progress)
-    here = [name for name in devices if _is_here(workspace, name)]
+    machines: dict[tuple[str, ...], list[str]] = {}
+    for name in devices:
+        machines.setdefault(_machine(workspace, name), []).append(name)
+    here = machines.pop(HERE, [])
     # Daemons, so that Ctrl-C ends the program at once: every finished measurement is in a journal already.
-    threads = [threading.Thread(target=run.one, args=(name,), daemon=True) for name in devices if name not in here]
+    threads = [threading.Thread(target=run.each, args=(names,), daemon=True) for names in machines.values()]
     try:
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        for name in here:  # one after the other, and when this machine has nothing else to do
-            run.one(name)
+        run.each(here)  # when this machine has nothing else to do
     except BaseException:
         run.stopped.set()
         for thread in threads:
@@ -135,10 +142,24 @@ def profile_fleet(
     return FleetReport(tuple(reports), tuple(_units(reports)))
 
 
-def _is_here(workspace: Workspace, device: str) -> bool:
+def _machine(workspace: Workspace, device: str) -> tuple[str, ...]:
+    """The machine behind a device file, by the hosts on the way to it: devices of one would disturb each other."""
     try:
-        return load_profile(workspace.device_file(device)).kind == "local"
+        profile = load_profile(workspace.device_file(device))
+        if profile.ssh is None:
+            return HERE
+        from hwnas.devices.ssh_route import route  # paramiko takes half a second to import
+
+        hosts = tuple(hop.host for hop in route(profile.ssh))
     except InputError:  # told of this device, when its turn comes
+        return ("device", device)
+    return HERE if len(hosts) == 1 and _is_loopback(hosts[0]) else hosts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
         return False
 
 
@@ -151,6 +172,11 @@ class _Run:
         self.reports: dict[str, ProfileReport | NotProfiled] = {}
         self.bugs: list[Exception] = []
         self.stopped = threading.Event()
+
+    def each(self, devices: Sequence[str]) -> None:
+        """Profile devices one after the other."""
+        for device in devices:
+            self.one(device)
 
     def one(self, device: str) -> None:
         """Profile a device; what goes wrong is kept, not raised."""

@@ -15,6 +15,7 @@ from hwnas.core.errors import HwnasError
 from hwnas.core.images import Preprocessing
 from hwnas.core.progress import Progress
 from hwnas.core.protocols import DeviceModel
+from hwnas.core.quality import disturbance
 from hwnas.devices.profile import DeviceProfile
 from hwnas.export.exporter import OnnxExporter
 from hwnas.export.package import Number, PackageInfo
@@ -169,7 +170,14 @@ def package_info(
     candidate, exported, verdict = report.candidate, report.exported, report.verdict
     on_device = {key: facts.get(key) for key in ("device", "kind", "cpu", "runtime", "runtime_version", "threads")}
     on_device |= {"precision": "float32", "batch": 1}
-    timed = {**on_device, "samples": len(verdict.samples_ms), "limit_p90_ms": report.limit_ms, "date": verdict.date}
+    timed = {
+        **on_device,
+        "samples": len(verdict.measurement.samples_ms),
+        "limit_p90_ms": report.limit_ms,
+        "interval_95_ms": {name: [round(end, 4) for end in ends] for name, ends in verdict.intervals.items()},
+        "disturbed": disturbance(verdict.measurement) or "no",
+        "date": verdict.date,
+    }
     on_images = {"images": exported.images, "split": "test", "dataset": supernet.recipe.dataset, "file": "model.onnx"}
     agreement = {"same_class": exported.same_class, "greatest_difference": exported.greatest_difference}
     predicted = {"median": candidate.predicted_median_ms, "p90": candidate.predicted_p90_ms}

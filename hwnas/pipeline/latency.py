@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hwnas.core.genetics import sample, unique
 from hwnas.core.metrics import Measurement, Timed, with_shared_tail
 from hwnas.core.progress import Progress
 from hwnas.core.protocols import SearchSpace
+from hwnas.core.quality import disturbance
 from hwnas.devices.campaign import campaign
 from hwnas.devices.device import OpenDevice, open_device
 from hwnas.devices.facts import identity
@@ -53,6 +55,8 @@ class Profiled:
     card: tuple[Score, ...]
     device_seconds: float
     seconds: float
+    disturbed_networks: dict[str, int] = field(default_factory=dict)
+    """How many whole networks were disturbed, by what (`hwnas.core.quality`)."""
 
 
 def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> CorrectedTable | None:
@@ -144,7 +148,8 @@ def profile_space(
     model.save(folder / MODEL)
     card = report_card(space, table, timed.archs, timed.measurements)
     busy = round(table.provenance.device_seconds + timed.device_seconds, 3)
-    return Profiled(model, table, card, busy, round(time.monotonic() - started, 3))
+    disturbed = dict(Counter(why for one in timed.measurements if (why := disturbance(one))))
+    return Profiled(model, table, card, busy, round(time.monotonic() - started, 3), disturbed)
 
 
 def _forget_another_device(folder: Path, facts: dict[str, object]) -> None:

@@ -37,6 +37,7 @@ class ProfileReport:
             "rows": len(profiled.table),
             "estimated": profiled.table.provenance.estimated,
             "disturbed": profiled.table.provenance.disturbed,
+            "disturbed_networks": profiled.disturbed_networks,
             "drift": profiled.table.provenance.anchor_drift,
             "within": profiled.table.provenance.within,
             "failed": sorted(profiled.table.provenance.failed),

@@ -19,6 +19,7 @@ from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.errors import DeviceError, InfeasibleError
 from hwnas.core.files import refuse_no_folder
 from hwnas.core.progress import Progress, silent
+from hwnas.core.quality import disturbance
 from hwnas.devices.consumption import Energy, Memory, energy, refuse_no_meter, try_memory
 from hwnas.devices.device import open_device
 from hwnas.devices.facts import identity
@@ -93,6 +94,8 @@ class SpecializeReport:
             "predicted": self.candidate.to_json()["predicted"],
             "measured": {
                 "latency_ms": measured,
+                "interval_95_ms": self.verdict.intervals,
+                "disturbed": disturbance(self.verdict.measurement),
                 "memory_bytes": peak,
                 **({} if self.energy is None else self.energy.to_json()),
             },
@@ -295,7 +298,7 @@ class _Loop:
         if not known:
             return model
         batch = ArchBatch.of([verdict.arch for verdict in known])
-        return model.update(batch, [verdict.measurement() for verdict in known], limit_ms=self.limit_ms)
+        return model.update(batch, [verdict.measurement for verdict in known], limit_ms=self.limit_ms)
 
     def _round(
         self, model: CorrectedTable, binding: bool, seed: int, number: int
@@ -348,7 +351,7 @@ class _Loop:
             candidate, exported = self.finalists.best(fitting, self.progress)
         with self.clock.time("verify"):
             verdict = self._verify(candidate.arch, exported)
-        model = model.update(ArchBatch.of([candidate.arch]), [verdict.measurement()], limit_ms=self.limit_ms)
+        model = model.update(ArchBatch.of([candidate.arch]), [verdict.measurement], limit_ms=self.limit_ms)
         if not verdict.holds:
             return model, None
         report = SpecializeReport(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from hwnas.core.arch import Arch
 from hwnas.core.errors import InputError
@@ -19,11 +18,11 @@ JOURNAL = "verdicts.jsonl"
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """One verification: every sample, in ms, of one exported model."""
+    """One verification: every sample of one exported model, and what went on beside it."""
 
     arch: Arch
     limit_ms: float
-    samples_ms: tuple[float, ...]
+    measurement: Measurement
     date: str
     device: dict[str, Any]
     """What the device was (`hwnas.devices.facts.identity`): a verdict holds for that device alone."""
@@ -31,47 +30,41 @@ class Verdict:
     @classmethod
     def of(cls, arch: Arch, limit_ms: float, measurement: Measurement, device: dict[str, Any]) -> Verdict:
         """The verdict that a measurement gives, dated now."""
-        samples = tuple(float(value) for value in measurement.samples_ms)
-        return cls(arch, limit_ms, samples, datetime.now(UTC).isoformat(timespec="seconds"), device)
-
-    def measurement(self) -> Measurement:
-        """Its samples, as measured."""
-        return Measurement(np.array(self.samples_ms))
+        return cls(arch, limit_ms, measurement, datetime.now(UTC).isoformat(timespec="seconds"), device)
 
     @property
     def median_ms(self) -> float:
-        return self.measurement().median
+        return self.measurement.median
 
     @property
     def p90_ms(self) -> float:
-        return self.measurement().p90
+        return self.measurement.p90
 
     @property
     def holds(self) -> bool:
         """The measured p90 is within the limit."""
         return self.p90_ms <= self.limit_ms
 
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Of median and p90, in ms (`Measurement.interval`)."""
+        return {"median": self.measurement.interval(50), "p90": self.measurement.interval(90)}
+
     def to_json(self) -> dict[str, Any]:
         """One line of the journal."""
-        samples = [round(value, 6) for value in self.samples_ms]
-        return {
-            "arch": self.arch.to_json(),
-            "limit_ms": self.limit_ms,
-            "date": self.date,
-            "device": self.device,
-            "samples_ms": samples,
-        }
+        told = {"arch": self.arch.to_json(), "limit_ms": self.limit_ms, "date": self.date, "device": self.device}
+        return {**told, **self.measurement.record()}
 
     @classmethod
     def from_json(cls, document: Any) -> Verdict | None:
         """Read what `to_json` wrote; None for what is no verdict."""
         try:
-            samples = tuple(float(value) for value in document["samples_ms"])
+            measurement = Measurement.from_record(document)
             arch = Arch.from_json(document["arch"])
             limit_ms, date, device = float(document["limit_ms"]), str(document["date"]), dict(document["device"])
-            return cls(arch, limit_ms, samples, date, device) if samples else None
         except (KeyError, TypeError, ValueError, InputError):
             return None
+        return None if measurement is None else cls(arch, limit_ms, measurement, date, device)
 
 
 class Verdicts:

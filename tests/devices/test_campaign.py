@@ -17,7 +17,7 @@ from processes import gone_within
 from hwnas.core.errors import InputError
 from hwnas.core.files import read_lines
 from hwnas.devices import campaign as module
-from hwnas.devices.campaign import ANCHOR, campaign, run_campaign
+from hwnas.devices.campaign import ANCHOR, campaign
 from hwnas.devices.device import open_device
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
 from hwnas.devices.transport import Replay
@@ -31,7 +31,7 @@ HERE = Path(__file__).parent.parent
 SCRIPT = """
 import sys
 from pathlib import Path
-from hwnas.devices.campaign import run_campaign
+from hwnas.devices.campaign import campaign
 from hwnas.devices.device import open_device
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
 from tiny_models import matmul
@@ -39,7 +39,7 @@ rules = MeasuringRules(group=2, rounds=2, min_samples=6, min_seconds=0.001, warm
 PROFILE = DeviceProfile(name="here", blocks=rules)
 with open_device(PROFILE) as device:
     print(device._channel._transport.pid, flush=True)
-    run_campaign(device, [(f"n{i}", lambda: matmul(96, 4)) for i in range(40)], Path(sys.argv[1]))
+    campaign(device, [(f"n{i}", lambda: matmul(96, 4)) for i in range(40)], Path(sys.argv[1]))
 print("done", flush=True)
 """
 
@@ -90,7 +90,7 @@ def test_another_device_or_other_rules_set_the_journal_aside(tmp_path, caplog):
     ):
         asked: list[str] = []
         with replayed(profile, cpu=cpu) as device:
-            run_campaign(device, models(asked), journal)
+            campaign(device, models(asked), journal)
         assert sorted(asked) == NAMES
         assert len(list(tmp_path.glob("j.old*.jsonl"))) == number
     assert "set aside" in caplog.text
@@ -114,13 +114,13 @@ def test_failures_are_told_and_tried_again(tmp_path, caplog):
 def test_a_journal_cut_anywhere_loses_at_most_its_last_line(tmp_path_factory, data):
     journal = tmp_path_factory.mktemp("cut") / "j.jsonl"
     with replayed() as device:
-        run_campaign(device, models([]), journal)
+        campaign(device, models([]), journal)
         content = journal.read_bytes()
         cut = data.draw(st.integers(0, len(content)))
         journal.write_bytes(content[:cut])
         kept = {json.loads(line)["name"] for line in content[:cut].split(b"\n")[1:-1]}
         asked: list[str] = []
-        result = run_campaign(device, models(asked), journal)
+        result = campaign(device, models(asked), journal).measurements
     assert set(result) == set(NAMES)
     assert not kept & set(asked)
     assert len(asked) <= len(NAMES) - len(kept)
@@ -130,24 +130,24 @@ def test_a_journal_cut_anywhere_loses_at_most_its_last_line(tmp_path_factory, da
 def test_a_line_that_is_no_measurement_is_measured_again(tmp_path, samples):
     journal = tmp_path / "j.jsonl"
     with replayed() as device:
-        run_campaign(device, models([])[:1], journal)
+        campaign(device, models([])[:1], journal)
         with journal.open("a") as file:
             file.write(json.dumps({"kind": "measured", "name": "m1", "samples_ms": samples}) + "\n")
         asked: list[str] = []
-        run_campaign(device, models(asked)[:2], journal)
+        campaign(device, models(asked)[:2], journal)
     assert asked == ["m1"]
 
 
 def test_one_writer_at_a_time(tmp_path):
     journal = tmp_path / "j.jsonl"
     with module._locked(journal), replayed() as device, pytest.raises(InputError, match="another hwnas"):
-        run_campaign(device, models([]), journal)
+        campaign(device, models([]), journal)
 
 
 def test_an_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with replayed() as device, pytest.raises(InputError, match="cannot write"):
-        run_campaign(device, models([]), tmp_path / "file" / "j.jsonl")
+        campaign(device, models([]), tmp_path / "file" / "j.jsonl")
 
 
 def test_sigkill_loses_nothing_finished_and_leaves_no_runner(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,16 @@ def test_a_flipped_bit_is_seen(header, body, data):
         runner.read_frame(io.BytesIO(bytes(frame)).read)
 
 
+@given(headers, st.binary(max_size=50), st.integers(0, 8 * frames.LENGTHS.size - 1))
+def test_a_damaged_length_is_seen_before_anything_is_waited_for(header, body, bit):
+    frame = bytearray(runner.encode_frame(header, body))
+    frame[bit // 8] ^= 1 << bit % 8
+    stream = io.BytesIO(bytes(frame))
+    with pytest.raises(runner.StreamError):
+        runner.read_frame(stream.read)
+    assert stream.tell() == frames.PREFIX_SIZE
+
+
 @given(headers, st.binary(max_size=50), st.data())
 def test_a_cut_is_the_end_of_the_stream(header, body, data):
     frame = runner.encode_frame(header, body)
@@ -44,7 +55,7 @@ def test_a_cut_is_the_end_of_the_stream(header, body, data):
         runner.read_frame(io.BytesIO(frame[:cut]).read)
 
 
-@given(st.binary(min_size=16, max_size=64).filter(lambda data: not data.startswith(frames.MAGIC)))
+@given(st.binary(min_size=frames.PREFIX_SIZE, max_size=64).filter(lambda data: not data.startswith(frames.MAGIC)))
 def test_garbage_is_out_of_step(data):
     with pytest.raises(runner.StreamError):
         runner.read_frame(io.BytesIO(data).read)
@@ -52,7 +63,8 @@ def test_garbage_is_out_of_step(data):
 
 @pytest.mark.parametrize("text", [b"[]", b"{", b"\xff"])
 def test_a_header_that_is_no_object(text):
-    frame = frames.PREFIX.pack(frames.MAGIC, len(text), 0, frames._checksum(text, b"")) + text
+    lengths = frames.LENGTHS.pack(frames.MAGIC, len(text), 0)
+    frame = lengths + frames.CHECKSUMS.pack(zlib.crc32(lengths), frames._checksum(text, b"")) + text
     with pytest.raises(runner.FrameError):
         runner.read_frame(io.BytesIO(frame).read)
 

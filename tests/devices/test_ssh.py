@@ -111,6 +111,19 @@ def test_a_device_without_python(server):
         pass
 
 
+def test_a_device_that_writes_much_to_stderr(server, tmp_path):
+    """More than the window of a channel: unread, it would hold the writer for ever."""
+    chatty, told = tmp_path / "chatty", tmp_path / "told"
+    flood = f"(sleep 1; head -c 3000000 /dev/zero >&2; : >{told}) &"
+    chatty.write_text(f'#!/bin/sh\n{flood}\nexec {sys.executable} "$@"\n')
+    chatty.chmod(0o755)
+    with open_device(profile(server, python=[str(chatty)])) as device:
+        end = time.monotonic() + 20
+        while not told.exists() and time.monotonic() < end:
+            assert list(dict(device.measure([DeviceModel("m", matmul())]))) == ["m"]
+        assert told.exists()
+
+
 def test_a_killed_runner_is_replaced(server):
     with open_device(profile(server)) as device:
         pid = device._channel._transport.pid

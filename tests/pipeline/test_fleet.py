@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from command_line import hwnas
 from small_workspace import DEVICE, make_workspace
 
+from hwnas.core.errors import DeviceError
 from hwnas.luts import LatencyTable
 from hwnas.luts.table import Provenance, Row
 from hwnas.pipeline.fleet import compare
+from hwnas.pipeline.profile import ProfileReport
+from hwnas.workspace import Workspace
 
 
 def table(times: dict[str, float]) -> LatencyTable:
@@ -66,3 +71,40 @@ def test_a_wrong_name_is_told_before_anything_is_measured(workspace: Path) -> No
 def test_all_and_a_name_are_too_much(workspace: Path) -> None:
     code, _, err = hwnas("profile", "--all", "--device", "local", "--workspace", str(workspace))
     assert (code, "not both" in err) == (2, True)
+
+
+FAR = """
+name = "{name}"
+kind = "ssh"
+[ssh]
+host = "{host}"
+port = 1
+config = "{config}"
+connect_seconds = 0.1
+"""
+
+
+def test_devices_on_one_machine_take_turns(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config"
+    config.write_text("Host board\nHostName 192.0.2.1\nHost inner\nHostName 127.0.0.1\nProxyJump 192.0.2.2\n")
+    hosts = {"b1": "board", "b2": "192.0.2.1", "b3": "192.0.2.3", "here": "127.0.0.1", "inner": "inner"}
+    for name, host in hosts.items():
+        (workspace / f"devices/{name}.toml").write_text(FAR.format(name=name, host=host, config=config))
+    lock, busy, together = threading.Lock(), set(), []
+
+    def profiled(_: Workspace, device: str, **options: object) -> ProfileReport:
+        with lock:
+            busy.add(device)
+            together.append(frozenset(busy))
+        time.sleep(0.2)
+        with lock:
+            busy.remove(device)
+        raise DeviceError("seen")
+
+    monkeypatch.setattr("hwnas.pipeline.fleet.profile_device", profiled)
+    Workspace(workspace).profile_fleet(["local", *hosts])
+    for name in hosts:
+        (workspace / f"devices/{name}.toml").unlink()
+    assert {"b1", "b3", "inner"} in together
+    assert not any({"b1", "b2"} <= others for others in together)
+    assert {frozenset({"local"}), frozenset({"here"})} <= set(together)

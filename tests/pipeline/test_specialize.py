@@ -38,7 +38,11 @@ DOCUMENT = {
     "arch": {"space": str, "genes": [int]},
     "constraints": [{"metric": "latency", "statistic": "p90", "limit": NUMBER, "unit": "ms"}],
     "predicted": {"latency_ms": TIMES, "accuracy": NUMBER},
-    "measured": {"latency_ms": TIMES},
+    "measured": {
+        "latency_ms": TIMES,
+        "interval_95_ms": {"median": [NUMBER], "p90": [NUMBER]},
+        "disturbed": str,
+    },
     "accuracy": {"top1": NUMBER, "images": 40, "split": "test"},
     "artifacts": [{"file": str, "runtime": str, "precision": str, "latency_ms": TIMES, "top1": NUMBER}],
     "rounds": int,

@@ -2,9 +2,10 @@
 
 A frame is::
 
-    magic "HWN1" | header length u32 | body length u32 | crc32 u32 of lengths, header and body | header | body
+    magic "HWN1" | header length u32 | body length u32 | crc32 u32 of these | crc32 u32 of the rest | header | body
 
-all big-endian; the header is one JSON object, the body raw bytes.
+all big-endian; the header is one JSON object, the body raw bytes. The lengths have a checksum of their own, so that
+nobody waits for bytes that a damaged length promises.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import zlib
 from typing import Any, Callable, Dict, List, Tuple
 
 MAGIC = b"HWN1"
-PREFIX = struct.Struct(">4sIII")
+LENGTHS = struct.Struct(">4sII")
+CHECKSUMS = struct.Struct(">II")
+PREFIX_SIZE = LENGTHS.size + CHECKSUMS.size
 MAX_HEADER = 1 << 22
 MAX_BODY = 1 << 30
 Frame = Tuple[Dict[str, Any], bytes]
@@ -38,7 +41,8 @@ def encode_frame(header: Dict[str, Any], body: bytes = b"") -> bytes:
     text = json.dumps(header).encode()
     if len(text) > MAX_HEADER or len(body) > MAX_BODY:
         raise ValueError(f"frame too large: header {len(text)}, body {len(body)} bytes")
-    return PREFIX.pack(MAGIC, len(text), len(body), _checksum(text, body)) + text + body
+    lengths = LENGTHS.pack(MAGIC, len(text), len(body))
+    return lengths + CHECKSUMS.pack(zlib.crc32(lengths), _checksum(text, body)) + text + body
 
 
 def read_frame(read: Callable[[int], bytes]) -> Frame:
@@ -46,12 +50,16 @@ def read_frame(read: Callable[[int], bytes]) -> Frame:
 
     Raises:
         ClosedError: the stream ended, between frames or inside one.
-        StreamError: no frame begins here.
+        StreamError: no frame begins here, or its lengths are damaged.
         FrameError: this frame is damaged, but was read to its end.
     """
-    magic, header_size, body_size, checksum = PREFIX.unpack(_exactly(read, PREFIX.size))
-    if magic != MAGIC or header_size > MAX_HEADER or body_size > MAX_BODY:
+    prefix = _exactly(read, PREFIX_SIZE)
+    magic, header_size, body_size = LENGTHS.unpack_from(prefix)
+    lengths_checksum, checksum = CHECKSUMS.unpack_from(prefix, LENGTHS.size)
+    if magic != MAGIC or zlib.crc32(prefix[: LENGTHS.size]) != lengths_checksum:
         raise StreamError("no frame begins here")
+    if header_size > MAX_HEADER or body_size > MAX_BODY:
+        raise StreamError(f"a frame is too large: header {header_size}, body {body_size} bytes")
     text = _exactly(read, header_size)
     body = _exactly(read, body_size)
     if _checksum(text, body) != checksum:
@@ -66,8 +74,7 @@ def read_frame(read: Callable[[int], bytes]) -> Frame:
 
 
 def _checksum(header: bytes, body: bytes) -> int:
-    lengths = struct.pack(">II", len(header), len(body))
-    return zlib.crc32(body, zlib.crc32(header, zlib.crc32(lengths)))
+    return zlib.crc32(body, zlib.crc32(header))
 
 
 def _exactly(read: Callable[[int], bytes], size: int) -> bytes:

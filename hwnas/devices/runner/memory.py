@@ -12,6 +12,7 @@ ARGUMENT = "memory"
 RUNS = 3
 """The first run allocates; the allocator is at rest after the second."""
 TIMEOUT_SECONDS = 300.0
+"""For a process to load a model and run it four times: ten times what an emulated device takes, the slowest seen."""
 
 
 def peak_memory(model: bytes, threads: int) -> Dict[str, Any]:
