@@ -78,7 +78,7 @@ def main() -> None:
     models = [DeviceModel(f"subnet-{row}", build(space.lower(arch))) for row, arch in enumerate(archs)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwnas-ssh-")))
-        made = server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
+        made = server(folder)
         made.start()
         stack.callback(made.stop)
         (folder / "lab-ssh.toml").write_text(device_toml(made))

@@ -82,7 +82,7 @@ def main() -> None:
     ratios: dict[str, list[float]] = {"local": [], "ssh": []}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwnas-tables-")))
-        made = server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
+        made = server(folder)
         made.start()
         stack.callback(made.stop)
         (folder / "lab-ssh.toml").write_text(device_toml(made))

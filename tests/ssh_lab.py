@@ -34,8 +34,9 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
 LogLevel VERBOSE
-{more}
+SetEnv HOME={folder}/home
 """
+"""With a home of its own: what a person's shell does at every login is neither waited for nor harmed."""
 
 
 @dataclass
@@ -44,7 +45,6 @@ class Server:
 
     folder: Path
     port: int
-    more: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -57,12 +57,17 @@ class Server:
         """Where its own key is recorded."""
         return self.folder / "known_hosts"
 
+    @property
+    def kept(self) -> Path:
+        """Where runners are kept on the device."""
+        return self.folder / "home/.cache/hwnas"
+
     def start(self) -> None:
         """Run it, and return when it listens."""
         assert SSHD is not None
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # where root's sshd drops its rights
-        (self.folder / "sshd_config").write_text(CONFIG.format(port=self.port, folder=self.folder, more=self.more))
+        (self.folder / "sshd_config").write_text(CONFIG.format(port=self.port, folder=self.folder))
         with (self.folder / "sshd.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log, process_group=0
@@ -94,9 +99,9 @@ class Server:
         make_key(self.folder / "host_key")
 
 
-def server(folder: Path, more: str = "") -> Server:
+def server(folder: Path) -> Server:
     """Make keys and record the host's; not started yet."""
-    made = Server(folder, free_port(), more)
+    made = Server(folder, free_port())
     make_key(folder / "host_key")
     make_key(made.key)
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
@@ -189,7 +194,7 @@ def start() -> None:
         sys.exit(f"the laboratory {MISSING}")
     stop()
     FOLDER.mkdir()
-    made = server(FOLDER, f"SetEnv XDG_CACHE_HOME={FOLDER}/cache")
+    made = server(FOLDER)
     made.start()
     (DEVICES / "lab-ssh.toml").write_text(device_toml(made))
     print(f"lab-ssh listens on port {made.port}: try 'hwnas devices check lab-ssh'")

@@ -28,6 +28,8 @@ WAITS = (5.0, 20.0, 60.0)
 """Seconds before a disturbed group is measured again, where that is asked for: some disturbances pass."""
 COOLING_SECONDS = 600.0
 """A board in a case takes minutes to cool down; one that takes longer never does."""
+FIRST_SECONDS = 60.0
+"""For a fresh runner's first answers: it imports numpy and onnxruntime, seconds on a small board or under emulation."""
 LOAD_SECONDS = 120.0
 """For a model to be loaded and run once: seconds on a small board, a minute under emulation."""
 PATIENCE = 3.0
@@ -82,7 +84,7 @@ class _Channel:
         self._transport = self._connect()
         try:
             self._configure()
-            facts = self.ask({"do": "probe"})[0]["facts"]
+            facts = self.ask({"do": "probe"}, timeout_s=FIRST_SECONDS)[0]["facts"]
         except HwnasError as error:
             self.close()
             missing = re.search(r"No module named '(\w+)'", str(error))
@@ -105,7 +107,7 @@ class _Channel:
     def _configure(self) -> None:
         cores = self._profile.cores
         try:
-            self.ask({"do": "configure", "cores": cores})
+            self.ask({"do": "configure", "cores": cores}, timeout_s=FIRST_SECONDS)
         except GONE:
             raise
         except DeviceError as error:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(ssh_lab.SSHD is None, reason=ssh_lab.MISSING)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sshd")
-    made = ssh_lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
+    made = ssh_lab.server(folder)
     made.start()
     yield made
     made.stop()
@@ -73,9 +73,9 @@ def test_trust_records_a_key_and_replaces_it_only_when_asked(workspace: Path, se
 
 def test_clean_leaves_nothing_there(workspace: Path, server) -> None:
     assert devices(workspace, "check", "far")[0] == 0
-    assert (server.folder / "cache" / "hwnas").is_dir()
+    assert server.kept.is_dir()
     assert devices(workspace, "clean", "far")[1]["freed_bytes"] > 1000
-    assert not (server.folder / "cache" / "hwnas").exists()
+    assert not server.kept.exists()
     assert devices(workspace, "clean", "far")[1]["freed_bytes"] == 0
 
 

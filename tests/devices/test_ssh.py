@@ -29,9 +29,7 @@ QUICK = MeasuringRules(group=3, rounds=3, min_samples=10, min_seconds=0.001, war
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    cache = tmp_path_factory.mktemp("cache")
-    made = ssh_lab.server(tmp_path_factory.mktemp("sshd"), f"SetEnv XDG_CACHE_HOME={cache}")
-    made.cache = cache / "hwnas"
+    made = ssh_lab.server(tmp_path_factory.mktemp("sshd"))
     made.start()
     yield made
     made.stop()
@@ -66,7 +64,7 @@ def test_the_runner_travels_once(server):
     for _ in range(2):
         with open_device(profile(server)) as device:
             assert device.facts()["runtime"] == "onnxruntime"
-        (kept,) = server.cache.iterdir()
+        (kept,) = server.kept.iterdir()
         before = kept.stat().st_mtime_ns
         with open_device(profile(server)):
             pass
@@ -76,7 +74,7 @@ def test_the_runner_travels_once(server):
 def test_a_damaged_copy_is_replaced(server):
     with open_device(profile(server)):
         pass
-    (kept,) = server.cache.iterdir()
+    (kept,) = server.kept.iterdir()
     whole = kept.read_bytes()
     kept.write_bytes(whole[:1000])
     with open_device(profile(server)) as device:

@@ -32,7 +32,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     folder = tmp_path / "sshd"
     folder.mkdir()
     python = arm_lab.build(tmp_path / "arm")
-    made = ssh_lab.server(folder, f"SetEnv XDG_CACHE_HOME={folder}/cache")
+    made = ssh_lab.server(folder)
     made.start()
     (path / "devices/lab-arm.toml").write_text(ssh_lab.device_toml(made, "lab-arm", str(python)) + ssh_lab.BRIEF)
     yield path
