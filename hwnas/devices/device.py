@@ -271,7 +271,7 @@ class OpenDevice:
                 failed[model.name] = str(error)
         results = self._sample(loaded, failed) if loaded else []
         # Not in a finally: after Ctrl-C the runner may still be measuring, and nobody should wait for its answer.
-        self._channel.ask({"do": "unload", "names": loaded})
+        self._channel.ask({"do": "unload", "names": loaded}, timeout_s=PATIENCE_SECONDS)
         return results
 
     def _cool_down(self) -> None:
@@ -280,7 +280,9 @@ class OpenDevice:
         if wanted is None:
             return
         deadline = time.monotonic() + COOLING_SECONDS
-        while (now := self._channel.ask({"do": "look"})[0].get("temperature_c")) is not None and now >= wanted:
+        while (
+            now := self._channel.ask({"do": "look"}, timeout_s=PATIENCE_SECONDS)[0].get("temperature_c")
+        ) is not None and now >= wanted:
             if time.monotonic() > deadline:
                 raise DeviceError(
                     f"{self.name} stays at {now:.0f} degrees, its file wants it below {wanted:.0f} (cool_below_c): "
