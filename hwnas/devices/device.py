@@ -280,15 +280,17 @@ class OpenDevice:
         if wanted is None:
             return
         deadline = time.monotonic() + COOLING_SECONDS
-        while (
-            now := self._channel.ask({"do": "look"}, timeout_s=PATIENCE_SECONDS)[0].get("temperature_c")
-        ) is not None and now >= wanted:
+        while (now := self._temperature()) is not None and now >= wanted:
             if time.monotonic() > deadline:
                 raise DeviceError(
                     f"{self.name} stays at {now:.0f} degrees, its file wants it below {wanted:.0f} (cool_below_c): "
                     "cool it or correct the file"
                 )
             time.sleep(1.0)
+
+    def _temperature(self) -> float | None:
+        found = self._channel.ask({"do": "look"}, timeout_s=PATIENCE_SECONDS)[0].get("temperature_c")
+        return None if found is None else float(found)
 
     def _load(self, model: DeviceModel) -> None:
         header = {"do": "load", "name": model.name, "threads": self._profile.threads, "seed": self.rules.seed}
