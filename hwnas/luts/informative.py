@@ -28,8 +28,8 @@ LENGTH_SCALE = 4.0
 OWN_VARIANCE = 0.05**2
 """Of what a row has for itself, relative to what sizes explain."""
 NOISE = 0.02**2
-"""Of one measurement of a row. Twice or half of any of these three leaves networks 1.4 to 2.3% off with 46 of the default
-space's rows, and 1.0 to 1.5% with 92 (here 1.6 and 1.1%): the order does not hang on them."""
+"""Of one measurement of a row. Twice or half of any of these three leaves networks 1.4 to 2.3% off with 46 of the
+default space's rows, and 1.0 to 1.5% with 92 (as they are, 1.6 and 1.1%): the order does not hang on them."""
 RANKED = 1000
 """Rows that are put in order; the others follow in a random order. Nobody who has the time for more needs one."""
 LEAST_ROWS = 24
