@@ -146,13 +146,17 @@ def survive(rig: Rig, run: Callable[[], None]) -> str | None:
 
 
 def runners(server: ssh_lab.Server) -> list[int]:
-    """The processes on the device that measure, or are about to; not the shells that start them."""
+    """The processes on the device that measure, or are about to; not the shells that start them.
+
+    They are known by the server's home: once a connection is gone they are nobody's children.
+    """
     found = []
-    for process in server.children():
+    for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-            if alive(process) and words[0] == sys.executable.encode() and b'"hwnas"' in words[2]:
-                found.append(process)
+            words = (place / "cmdline").read_bytes().split(b"\0")
+            if words[0] == sys.executable.encode() and words[1] == b"-c" and b'"hwnas"' in words[2]:
+                at_home = f"HOME={server.folder}/home".encode() in (place / "environ").read_bytes().split(b"\0")
+                found += [int(place.name)] * (at_home and alive(int(place.name)))
     return found
 
 
