@@ -53,6 +53,17 @@ def test_check_ends_with_what_fails(workspace: Path, server) -> None:
     file.unlink()
 
 
+def test_a_phone_that_is_not_set_up_yet(workspace: Path) -> None:
+    """The shipped file; its host is one that is surely nowhere."""
+    text = (Path(__file__).parents[2] / "devices/pixel.toml").read_text()
+    (workspace / "devices/pixel.toml").write_text(text.replace('host = "pixel"', 'host = "pixel.invalid"'))
+    code, out, err = hwnas("profile", "--device", "pixel", "--workspace", str(workspace))
+    assert (code, out) == (3, "")
+    for step in ("devices/pixel.toml", "ssh-copy-id", "hwnas devices trust pixel", "hwnas devices check pixel"):
+        assert step in err
+    (workspace / "devices/pixel.toml").unlink()
+
+
 def test_trust_records_a_key_and_replaces_it_only_when_asked(workspace: Path, server, tmp_path: Path) -> None:
     known = tmp_path / "known_hosts"
     file = workspace / "devices" / "new.toml"
