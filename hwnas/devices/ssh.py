@@ -38,6 +38,8 @@ LEAVE_SECONDS = 2.0
 """For a runner to leave once its stdin is closed, which it looks at between bursts."""
 PIECE = 1 << 15
 """Bytes a send: as many as paramiko puts into one packet."""
+CUT_OFF = ("saw EOF", "timeout")
+"""In what paramiko says of a connection that ended while it logged in, which it calls an authentication error too."""
 LOST = (paramiko.SSHException, OSError, EOFError)
 """What paramiko raises when a connection breaks or never comes about."""
 
@@ -238,7 +240,10 @@ class SshConnection:
         """What to tell a person about a server that cannot be entered."""
         if isinstance(error, paramiko.PasswordRequiredException):
             return DeviceError(f"the key for {hop.name} has a passphrase: add it to the agent with 'ssh-add'")
-        if isinstance(error, paramiko.AuthenticationException) or "authentication methods" in str(error):
+        refused = isinstance(error, paramiko.AuthenticationException) and not any(
+            text in str(error) for text in CUT_OFF
+        )
+        if refused or "authentication methods" in str(error):
             return DeviceError(
                 f"{hop.name} accepts no key of {hop.user or getpass.getuser()}: add one there with 'ssh-copy-id', or "
                 f"name user and key in the [ssh] table of {self.device}"

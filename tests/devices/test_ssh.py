@@ -9,6 +9,7 @@ import threading
 import time
 
 import numpy as np
+import paramiko
 import pytest
 import ssh_lab
 from processes import gone_within
@@ -20,6 +21,8 @@ from hwnas.core.protocols import DeviceModel
 from hwnas.devices.device import open_device
 from hwnas.devices.host_keys import HostKeyError
 from hwnas.devices.profile import DeviceProfile, MeasuringRules, SshSettings
+from hwnas.devices.ssh import SshConnection
+from hwnas.devices.ssh_route import route
 from hwnas.devices.transport import RunnerDiedError
 from hwnas.testing import DeviceContract
 
@@ -94,6 +97,13 @@ def test_a_key_that_is_not_accepted(server, tmp_path):
     ssh_lab.make_key(tmp_path / "other")
     with pytest.raises(DeviceError, match="accepts no key"), open_device(profile(server, key=tmp_path / "other")):
         pass
+
+
+def test_a_connection_that_ends_at_the_login_is_no_refusal_of_a_key(server):
+    """paramiko calls both an authentication error."""
+    far = profile(server)
+    lost = paramiko.AuthenticationException("Authentication failed: transport shut down or saw EOF")
+    assert "cannot reach far" in str(SshConnection(far)._why(route(far.ssh)[-1], lost))
 
 
 def test_a_closed_port(server):
