@@ -240,9 +240,8 @@ class SshConnection:
         """What to tell a person about a server that cannot be entered."""
         if isinstance(error, paramiko.PasswordRequiredException):
             return DeviceError(f"the key for {hop.name} has a passphrase: add it to the agent with 'ssh-add'")
-        refused = isinstance(error, paramiko.AuthenticationException) and not any(
-            text in str(error) for text in CUT_OFF
-        )
+        cut_off = any(text in str(error) for text in CUT_OFF)
+        refused = isinstance(error, paramiko.AuthenticationException) and not cut_off
         if refused or "authentication methods" in str(error):
             return DeviceError(
                 f"{hop.name} accepts no key of {hop.user or getpass.getuser()}: add one there with 'ssh-copy-id', or "
