@@ -58,7 +58,7 @@ class _Channel:
         self.groups = 0
         self._transport: Transport | None = None
         self.facts: dict[str, Any] = {}
-        self._restart()
+        self.ready()
 
     def ready(self) -> None:
         """Make sure that there is a runner.
