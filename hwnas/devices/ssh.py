@@ -117,6 +117,7 @@ class SshConnection:
         """Run a function of `bootstrap.py` there; the channel is its stdin and stdout."""
         text = f"{Path(bootstrap.__file__).read_text()}\n{call}()\n".encode()
         command = [*self.settings.python, "-c", f"'{bootstrap.RECEIVE}'"]
+        channel = None
         try:
             channel = self._transport().open_session(timeout=self.settings.connect_seconds)
             channel.settimeout(ANSWER_SECONDS)
@@ -124,8 +125,9 @@ class SshConnection:
                 channel.exec_command(" ".join(command))
                 channel.sendall(b"%08d" % len(text) + text)
         except LOST as error:
+            words = _reason(error) if channel is None else last_words(channel, error)
             self.close()
-            raise DeviceError(f"cannot run {self.settings.python[0]} on {self.device}: {_reason(error)}") from error
+            raise DeviceError(f"cannot run {self.settings.python[0]} on {self.device}: {words}") from error
         return channel
 
     def alive(self) -> bool:
