@@ -24,6 +24,8 @@ class Proxy:
     harmed: int = 1
     done: int = 0
     """How often harm was done."""
+    passed: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
+    """Bytes forwarded to the server, and from it."""
     _open: list[socket.socket] = field(default_factory=list)
 
     def start(self) -> None:
@@ -65,6 +67,7 @@ class Proxy:
                             return
                         break
                 passed += len(data)
+                self.passed[to_server] += len(data)
                 sink.sendall(data)
         _close(source)
         _close(sink)

@@ -1,7 +1,7 @@
 """A real OpenSSH server on loopback, with keys of its own: for tests and for people who have no second machine.
 
 `make lab` runs ``python tests/ssh_lab.py start``: devices `lab-ssh` and `lab-arm` of this workspace; ``stop`` leaves
-nothing behind.
+nothing behind, their tables and packages included.
 """
 
 from __future__ import annotations
@@ -217,6 +217,8 @@ def stop() -> None:
         pass
     for name in ("lab-ssh", "lab-arm"):
         (DEVICES / f"{name}.toml").unlink(missing_ok=True)
+        for made in (ROOT / "luts" / name, *(ROOT / "export").glob(f"*-{name}-*")):
+            shutil.rmtree(made, ignore_errors=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 

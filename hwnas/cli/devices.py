@@ -105,7 +105,7 @@ def _profile(workspace_path: Path, name: str) -> Any:
 
 
 def _device(file: Path) -> dict[str, Any]:
-    from hwnas.core.errors import DeviceError
+    from hwnas.core.errors import DeviceError, InputError
     from hwnas.devices.device import open_device
     from hwnas.devices.profile import load_profile
 
@@ -114,7 +114,7 @@ def _device(file: Path) -> dict[str, Any]:
     try:
         with open_device(profile) as device:
             facts = device.facts()
-    except DeviceError as problem:  # a device that is away is listed as such, and does not hide the others
+    except (DeviceError, InputError) as problem:  # such a device is listed, and does not hide the others
         error = str(problem)
     written = profile.model_dump(mode="json", exclude_unset=True)
     return {"device": profile.name, "file": str(file), "profile": written, "facts": facts, "error": error}

@@ -16,7 +16,7 @@ from hwnas.cli._progress import progress
     "--device", "devices", metavar="NAME", multiple=True, help="A file of devices/; several: a,b,c, or repeated."
 )
 @click.option("--all", "every", is_flag=True, help="Every file of devices/.")
-@click.option("--budget", metavar="TIME", help="Measure no longer, the most telling blocks first: 20min, 90s.")
+@click.option("--budget", metavar="TIME", help="Measure about so long, the most telling blocks first: 20min, 90s.")
 @click.option("--strict", is_flag=True, help="Keep nothing that other programs, guests or heat disturbed.")
 @workspace_option
 @json_option
@@ -70,10 +70,10 @@ def _text(profile: dict[str, Any]) -> str:
         f"{profile['device']}: {profile['rows']} rows in {', '.join(profile['tables'])} "
         f"({profile['seconds']:.0f} s now; {profile['device_seconds']:.0f} s on the device in all)"
     ]
+    if profile["drift"]:
+        lines.append(f"  the machine's speed drifted by {profile['drift']:.1%}, which is taken out")
     if profile["within"]:
-        lines.append(
-            f"  drift {profile['drift']:.1%}, taken out; a row measured again falls within {profile['within']:.1%}"
-        )
+        lines.append(f"  measured again, nine of ten rows' medians fall within {profile['within']:.1%}")
     for key, what in (("disturbed", "rows"), ("disturbed_networks", "networks")):
         if profile[key]:
             counts = ", ".join(f"{count} {why}" for why, count in profile[key].items())

@@ -66,7 +66,8 @@ class Measurement:
 
     `steady` says whether the warm-up had come to rest before the samples began; `bursts` how many samples each visit of
     the interleaved rounds took, as far as it is known. `anchor_ms` is the median of the anchor model in the same
-    rounds, where there was one: the machine's speed at that time.
+    rounds, where there was one: the machine's speed at that time. `beside` names the models of these rounds, itself
+    included; records do not keep it.
     """
 
     samples_ms: Floats
@@ -74,6 +75,7 @@ class Measurement:
     bursts: tuple[int, ...] = ()
     conditions: Conditions = Conditions()
     anchor_ms: float | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def median(self) -> float:

@@ -87,7 +87,7 @@ def campaign(
         _report(progress, len(builders) - len(todo), len(builders))
         companions = None if anchor is None or device.group < LEAST_GROUP else _Companions(anchor, builders)
         size = device.group - 2 if companions else device.group
-        per_process = min(PROCESS_GROUPS, math.ceil(len(todo) / size / LEAST_PROCESSES))
+        per_process = min(PROCESS_GROUPS, max(1, math.ceil(len(todo) / size) // LEAST_PROCESSES))
         for start in range(0, len(todo), size):
             if enough is not None and enough(sum(name in state.measurements for name in builders)):
                 break
@@ -146,12 +146,13 @@ def _measure(device: Device, models: Sequence[DeviceModel], journal: Path, state
 
 
 def _keep(results: dict[str, Measurement], seconds: float, journal: Path, state: Campaign) -> None:
-    """A group's results, each with the anchor's median; its seconds stand with the first."""
+    """A group's results, each with the anchor's median if that ran beside it; its seconds stand with the first."""
     anchor = results.pop(ANCHOR, None)
     if anchor is not None:
         append_line(journal, {"kind": "anchor", **anchor.record()})
     for name, found in results.items():
-        measurement = found if anchor is None else replace(found, anchor_ms=anchor.median)
+        beside = anchor is not None and ANCHOR in found.beside  # not, where a runner died and each was measured alone
+        measurement = replace(found, anchor_ms=anchor.median) if anchor is not None and beside else found
         repeated = name in state.measurements
         line = {"kind": "repeated" if repeated else "measured", "name": name, "device_seconds": round(seconds, 6)}
         append_line(journal, {**line, **measurement.record()})
@@ -173,7 +174,7 @@ def _resume(journal: Path, facts: dict[str, Any], strict: bool, anchor: Callable
     if lines and not _same(lines[0], header):
         aside = _aside(journal)
         journal.rename(aside)
-        logger.warning("%s is of another device or other rules: set aside as %s", journal, aside.name)
+        logger.warning("%s is of another device, other rules or another anchor: set aside as %s", journal, aside.name)
         lines = []
     if not lines:
         append_line(journal, {**header, "facts": facts})

@@ -29,6 +29,8 @@ def trust(profile: DeviceProfile, replace: bool = False) -> str:
             f"{hop.name} shows {shown}, recorded is {expected}: if the device was set up anew, add --replace; if not, "
             "somebody may be in between"
         )
+    if hop.known_hosts[0] == host_keys.SYSTEM:
+        raise InputError(f"the SSH configuration keeps no host keys of {hop.name}: set known_hosts in the [ssh] table")
     host_keys.record(hop.name, key, hop.known_hosts[0], replace)
     others = [path for path in hop.known_hosts[1:] if set(host_keys.recorded(hop.name, [path])) - {key}]
     if others:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from hwnas.core.errors import DeviceError, InputError
 from hwnas.core.protocols import DeviceModel
 from hwnas.devices.device import OpenDevice
 from hwnas.devices.runner.memory import TIMEOUT_SECONDS
+
+logger = logging.getLogger(__name__)
 
 ENERGY_SECONDS = 2.0
 """Of running, and as much of resting: counters move in steps of up to a tenth of a second."""
@@ -82,8 +85,9 @@ def refuse_no_meter(device: OpenDevice) -> None:
 
 
 def try_memory(device: OpenDevice, model: DeviceModel) -> Memory | None:
-    """`memory`, or None where the device cannot tell: it decides nothing, so it stops nothing."""
+    """`memory`, or None where it could not be measured: it decides nothing, so it stops nothing."""
     try:
         return memory(device, model)
-    except DeviceError:
+    except DeviceError as error:
+        logger.warning("the memory of the model was not measured: %s", error)
         return None

@@ -56,6 +56,8 @@ class _Channel:
         self._connect = connect
         self.device_seconds = 0.0
         self.groups = 0
+        self.fastest_mhz = 0.0
+        """The highest clock that any runner has seen: a fresh one may begin when the device is hot already."""
         self._transport: Transport | None = None
         self.facts: dict[str, Any] = {}
         self.ready()
@@ -307,27 +309,35 @@ class OpenDevice:
     def _sample(self, names: list[str], failed: dict[str, str]) -> list[tuple[str, Measurement]]:
         rules, channel = self.rules, self._channel
         channel.groups += 1
-        header = {"do": "measure", "names": names, "rules": rules.model_dump(), "seed": rules.seed + channel.groups}
+        header = {
+            "do": "measure",
+            "names": names,
+            "rules": rules.model_dump(),
+            "seed": rules.seed + channel.groups,
+            "fastest_mhz": channel.fastest_mhz,
+        }
         limit = PATIENCE_SECONDS + PATIENCE * sum(self._expected[name] for name in names)
         try:
             answer, body = channel.ask(header, timeout_s=limit)
         except GONE:
             raise
         except DeviceError as error:
-            failed.update(dict.fromkeys(names, str(error)))
+            if len(names) > 1:  # one of them; each is tried alone, with a fresh runner
+                channel.close()
+                raise RunnerDiedError(str(error)) from error
+            failed[names[0]] = str(error)
             return []
         samples = np.frombuffer(body, dtype="<f8").astype(np.float64)
         ends = np.cumsum([entry["samples"] for entry in answer["models"]])
         channel.device_seconds += sum(float(entry["device_seconds"]) for entry in answer["models"])
         parts = np.split(samples, ends[:-1])
         conditions = Conditions.from_json(answer.get("conditions"))
-        return [
-            (
-                str(entry["name"]),
-                Measurement(part, bool(entry["warm_up"]["steady"]), tuple(entry.get("bursts", ())), conditions),
-            )
-            for entry, part in zip(answer["models"], parts, strict=True)
-        ]
+        channel.fastest_mhz = max(channel.fastest_mhz, conditions.fastest_mhz or 0.0)
+        found = []
+        for entry, part in zip(answer["models"], parts, strict=True):
+            steady, bursts = bool(entry["warm_up"]["steady"]), tuple(entry.get("bursts", ()))
+            found.append((str(entry["name"]), Measurement(part, steady, bursts, conditions, beside=tuple(names))))
+        return found
 
 
 @contextmanager

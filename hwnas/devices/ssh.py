@@ -105,8 +105,11 @@ class SshConnection:
             except LOST as error:
                 self.close()
                 raise DeviceError(f"cannot end the runner of before on {self.device}: {_reason(error)}") from error
-            if channel.status_event.wait(ANSWER_SECONDS):
-                self.left_behind = None
+            # Set too when the channel is closed, as by a lost connection: then there is no status.
+            if not channel.status_event.wait(ANSWER_SECONDS) or channel.exit_status != 0:
+                self.close()
+                raise DeviceError(f"cannot end the runner of before on {self.device}: nothing comes from there")
+            self.left_behind = None
 
     def connect(self) -> str:
         """Connect, or make sure that the connection is there; the name of the server."""
@@ -353,8 +356,9 @@ class SshTransport:
         return self._connection.left_behind
 
     def request(self, header: dict[str, Any], body: bytes = b"", timeout_s: float = 60.0) -> runner.Frame:
-        frame, sent = runner.encode_frame(header, body), 0
+        sent = 0
         try:
+            frame = runner.encode_frame(header, body)
             while sent < len(frame):  # slowly, if need be: a slow link is no fault of a model
                 piece = frame[sent : sent + PIECE]
                 sent += self._patiently(partial(self._channel.send, piece), time.monotonic() + timeout_s)
@@ -362,7 +366,7 @@ class SshTransport:
             return runner.read_frame(
                 lambda size: self._patiently(partial(self._channel.recv, min(size, 1 << 20)), deadline)
             )
-        except (*LOST, runner.ClosedError, runner.FrameError) as error:
+        except (*LOST, runner.ClosedError, ValueError) as error:
             raise self._died(error) from error
 
     def close(self) -> None:
@@ -371,7 +375,7 @@ class SshTransport:
             return
         with suppress(*LOST, DeviceError), self._connection.at_most(2 * ANSWER_SECONDS):
             self._channel.shutdown_write()
-            if self._channel.status_event.wait(LEAVE_SECONDS):
+            if self._channel.status_event.wait(LEAVE_SECONDS) and self._channel.exit_status == 0:
                 self._connection.left_behind = None
             else:
                 self._connection.end_left_behind()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,8 @@ def _hop(
     if settings.known_hosts:
         files = [settings.known_hosts.expanduser()]
     else:
-        files = [Path(name).expanduser() for name in found.get("userknownhostsfile", "~/.ssh/known_hosts").split()]
+        names = shlex.split(found.get("userknownhostsfile", "~/.ssh/known_hosts"))
+        files = [Path(name).expanduser() for name in names if name != "none"]
     command = found.get("proxycommand") if proxied else None
     return Hop(
         host=found.get("hostname", host),

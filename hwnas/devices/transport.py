@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,7 +87,7 @@ class LocalTransport:
         try:
             self._child.wait(timeout=2.0)
         except subprocess.TimeoutExpired:
-            self._child.kill()
+            self._kill()
             self._child.wait()
         self._errors.close()
 
@@ -103,11 +105,16 @@ class LocalTransport:
             raise TimeoutError("no answer in time")
         return os.read(handle, min(size, 1 << 20))
 
+    def _kill(self) -> None:
+        """The runner, and what it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+
     def _epitaph(self, error: Exception) -> str:
         try:
             status: int | str = self._child.wait(timeout=0.5)
         except subprocess.TimeoutExpired:
-            self._child.kill()
+            self._kill()
             status = "killed, it gave no sense"
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()

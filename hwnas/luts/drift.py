@@ -24,7 +24,7 @@ CONFIDENCE = 0.99
 
 @dataclass(frozen=True)
 class Drift:
-    """Of one campaign: what the anchor took in the middle of it, in ms, and from least to most, over that.
+    """Of one campaign: what the anchor took in the middle of it, in ms, and its 5th to 95th percentile, over that.
 
     `within` bounds the relative difference of a repetition from a row, for medians and for p90s; zeros where too few
     rows were repeated to tell. `level_ms` is 0 where no anchor was measured.

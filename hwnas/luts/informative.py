@@ -8,6 +8,7 @@ networks, and greedy: each next row is the one that leaves these the least varia
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -34,6 +35,9 @@ RANKED = 1000
 """Rows that are put in order; the others follow in a random order. Nobody who has the time for more needs one."""
 LEAST_ROWS = 24
 """Fewer rows tell nothing of the others."""
+
+FITTING = threading.Lock()
+"""Python's warning filters are of the whole program, and devices are profiled side by side."""
 
 
 def informative_order(space: SearchSpace) -> list[str]:
@@ -95,7 +99,7 @@ def estimated_rows(nets: Mapping[str, NetSpec], rows: Mapping[str, Row]) -> dict
     # The process fits these itself; it begins with sizes that matter alike and 3% of noise.
     kernel = ConstantKernel(1.0) * RBF(np.full(sizes.shape[1], 3.0), (0.3, 30.0)) + WhiteKernel(1e-3, (1e-5, 1e-1))
     process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
-    with warnings.catch_warnings():
+    with FITTING, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a size that does not matter goes to its bound
         process.fit(sizes[: len(known)], np.log([rows[key].median_ms for key in known]))
     medians = np.exp(process.predict(sizes[len(known) :]))

@@ -142,6 +142,8 @@ def profile_space(
             busy = table.provenance.device_seconds
             return Profiled(None, table, (), busy, round(time.monotonic() - started, 3))
         archs = spread_out(space, TableSum(space, table), subnets)
+        if seconds is not None:  # whatever there is time for should span the range
+            archs = archs.take(np.array([0, 1, *(2 + place for place in _bisecting(len(archs) - 2))]))
         rules, journal = device.with_rules(profile.networks), folder / NETWORKS_JOURNAL
         timed = measure_networks(rules, space, archs, journal, progress, None if seconds is None else enough)
     model = CorrectedTable.fit(space, table, timed.archs, timed.measurements)
@@ -169,13 +171,19 @@ def _forget_another_device(folder: Path, facts: dict[str, object]) -> None:
 
 
 def spread_out(space: SearchSpace, table_sum: TableSum, count: int) -> ArchBatch:
-    """Distinct subnets, evenly spread over the ranks of random ones by table sum, both ends of the range included."""
+    """Distinct subnets, evenly spread over the ranks of random ones by table sum, the ends of the range first."""
     rng = np.random.default_rng(0)
     pool = unique(sample(space, POOL, rng))
     order = np.argsort(table_sum.median(pool))
     ranks = order[np.linspace(0, len(order) - 1, count - 2).astype(np.intp)]
     ends = ArchBatch.of([table_sum.median.least(), table_sum.median.greatest()])
     return unique(ArchBatch(space.id, np.concatenate([ends.genes, pool.take(ranks).genes])))
+
+
+def _bisecting(count: int) -> list[int]:
+    """0 to count - 1, so ordered that however many are taken lie evenly: by mirrored bits (van der Corput, 1935)."""
+    bits = count.bit_length()
+    return sorted(range(count), key=lambda place: int(f"{place:0{bits}b}"[::-1], 2))
 
 
 def report_card(

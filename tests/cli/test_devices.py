@@ -112,3 +112,13 @@ def test_the_main_job_over_ssh(workspace: Path) -> None:
     assert code == 0, err
     document = json.loads(out)
     assert (document["holds"], document["device"]) == (True, "far")
+
+
+def test_a_device_whose_settings_are_wrong_does_not_hide_the_others(workspace: Path, server) -> None:
+    file = workspace / "devices" / "wrong.toml"
+    file.write_text(ssh_lab.device_toml(server, "wrong").replace(f'key = "{server.key}"', 'key = "/nowhere/key"'))
+    code, document, err = devices(workspace)
+    found = {device["device"]: device["error"] for device in document["devices"]}
+    assert (code, found["far"], found["local"]) == (0, None, None), err
+    assert "/nowhere/key" in found["wrong"]
+    file.unlink()

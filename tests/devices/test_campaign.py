@@ -20,7 +20,7 @@ from hwnas.devices import campaign as module
 from hwnas.devices.campaign import ANCHOR, campaign
 from hwnas.devices.device import open_device
 from hwnas.devices.profile import DeviceProfile, MeasuringRules
-from hwnas.devices.transport import Replay
+from hwnas.devices.transport import Replay, RunnerDiedError
 
 QUICK = MeasuringRules(group=2, rounds=2, min_samples=6, min_seconds=0.001, warm_up_max_seconds=0.02)
 PROFILE = DeviceProfile(name="here", blocks=QUICK)
@@ -234,3 +234,29 @@ def test_rows_beside_another_anchor_are_not_mixed(tmp_path):
         with open_device(WITH_ANCHOR, connect=lambda: Replay({}, lambda name: np.ones(5))) as device:
             result = campaign(device, models([]), journal, anchor=lambda anchor=anchor: anchor)
         assert bool(result.fresh) == (number != 1)
+
+
+class Fragile(Replay):
+    """Measures m2 with nothing else; `dies` or says so."""
+
+    def __init__(self, dies: bool) -> None:
+        super().__init__({}, lambda name: np.ones(5))
+        self.dies = dies
+
+    def request(self, header, body=b"", timeout_s=60.0):
+        if header["do"] == "measure" and "m2" in header["names"] and len(header["names"]) > 1:
+            if self.dies:
+                raise RunnerDiedError("killed")
+            return {"ok": False, "error": "out of memory"}, b""
+        return super().request(header, body, timeout_s)
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_row_that_was_measured_alone_has_no_anchor(dies, tmp_path):
+    """What breaks a group, a death or an error, costs the others nothing but the anchor beside them."""
+    with open_device(WITH_ANCHOR, connect=lambda: Fragile(dies)) as device:
+        result = campaign(device, models([]), tmp_path / "j.jsonl", anchor=lambda: b"")
+    assert (list(result.measurements), result.failed) == (NAMES, {})
+    alone = {name for name, one in result.measurements.items() if one.anchor_ms is None}
+    assert {"m2", "m3"} <= alone  # and later groups that repeat m2
+    assert {"m0", "m1"}.isdisjoint(alone)

@@ -42,6 +42,13 @@ ORIN = {
     "sys/class/hwmon/hwmon3/in3_input": 5000,
     "sys/class/hwmon/hwmon3/curr3_input": 300,
 }
+EPYC = {
+    "sys/class/hwmon/hwmon1/name": "amd_energy",
+    "sys/class/hwmon/hwmon1/energy1_label": "Ecore000",
+    "sys/class/hwmon/hwmon1/energy1_input": 1_000_000,
+    "sys/class/hwmon/hwmon1/energy2_label": "Esocket0",
+    "sys/class/hwmon/hwmon1/energy2_input": 5_000_000,
+}
 NANO = {
     "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/rail_name_0": "POM_5V_IN",
     "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power0_input": 2150,
@@ -57,13 +64,19 @@ NANO = {
         (ORIN, ["VDD_IN"], False, 6.0),
         (NANO, ["POM_5V_IN"], False, 2.15),
         ({name: value for name, value in ORIN.items() if "1_" not in name}, ["VDD_CPU_GPU_CV", "VDD_SOC"], False, 2.0),
-        ({"sys/class/hwmon/hwmon1/name": "amd_energy", "sys/class/hwmon/hwmon1/energy1_input": 5_000_000},
-         ["hwmon amd_energy"], True, 5.0),
+        (EPYC, ["amd_energy Esocket0"], True, 5.0),
+        ({"sys/class/hwmon/hwmon1/name": "ina228", "sys/class/hwmon/hwmon1/energy1_input": 7_000_000,
+          "sys/class/hwmon/hwmon1/power1_input": 1}, ["hwmon ina228"], True, 7.0),
+        ({**LAPTOP, "sys/class/hwmon/hwmon1/name": "i915", "sys/class/hwmon/hwmon1/energy1_input": 5_000_000},
+         ["RAPL package-0"], True, 262_000.0),
+        ({"sys/class/hwmon/hwmon1/name": "amdgpu", "sys/class/hwmon/hwmon1/power1_input": 5_000_000}, [], None, None),
         ({"sys/class/hwmon/hwmon2/name": "ina226", "sys/class/hwmon/hwmon2/power1_input": 3_500_000},
          ["hwmon ina226"], False, 3.5),
         ({}, [], None, None),
     ],
-    ids=["laptop", "orin", "nano", "board of two rails", "energy", "power", "none"],
+    ids=[
+        "laptop", "orin", "nano", "board of two rails", "sockets", "energy", "graphics beside", "graphics", "power", "",
+    ],
 )  # fmt: skip
 def test_counters(files, names, cumulative, reading, tmp_path):
     counters = sensors.energy_counters(tree(tmp_path, files))
@@ -142,7 +155,7 @@ def test_clock(tmp_path):
     tree(tmp_path, {"proc/cpuinfo": "processor\t: 0\ncpu MHz\t\t: 2000.000\nprocessor\t: 1\ncpu MHz\t\t: 2400.5\n"})
     assert sensors.clock_mhz([1], tmp_path) == 2400.5
     tree(tmp_path, {f"sys/devices/system/cpu/cpu{i}/cpufreq/scaling_cur_freq": 600_000 * (i + 1) for i in (0, 1)})
-    assert sensors.clock_mhz([0, 1], tmp_path) == 900
+    assert sensors.clock_mhz([0, 1], tmp_path) == 1200
     assert sensors.max_clock_mhz([0, 1], tmp_path) is None
     tree(tmp_path, {f"sys/devices/system/cpu/cpu{i}/cpufreq/cpuinfo_max_freq": 1_500_000 * (i + 1) for i in (0, 1)})
     assert sensors.max_clock_mhz([0, 1], tmp_path) == 3000

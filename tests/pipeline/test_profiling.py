@@ -77,6 +77,11 @@ def test_a_budget_measures_the_most_telling_blocks(fresh: Path, monkeypatch: pyt
     table = LatencyTable.read(fresh / "luts/local" / SUPERNET / "table.csv")
     true = np.array([lab.true_ms(arch) for arch in batch])
     assert np.mean(np.abs(TableSum(space, table).median(batch) / true - 1)) < 0.05
+    times = [lab.true_ms(arch) for arch in spread_out(space, TableSum(space, table), 40)]
+    seen = [np.mean(np.array(times) < lab.samples(name)[0]) for name in lab.timed if ":" in name]
+    assert min(seen) < 0.05
+    assert max(seen) > 0.95
+    assert 0.3 < np.median(seen) < 0.7  # not the cheapest alone
 
     code, out, _ = hwnas("profile", "--json", "--workspace", str(fresh))
     [device] = json.loads(out)["devices"]

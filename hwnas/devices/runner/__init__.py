@@ -7,7 +7,7 @@ Requests (header key "do"; `frames` says what a frame is):
     probe                               what this machine is
     configure  cores                    pin this process to these cores
     load       name threads seed + body an ONNX model: make a session and its input
-    measure    names rules seed         warm up, then sample in interleaved rounds -> float64 samples as body
+    measure    names rules seed fastest_mhz    warm up, then sample in interleaved rounds -> float64 samples as body
     look                                how hot it is
     memory     threads + body           peak bytes of a process of its own that loads and runs the model
     energy     name seconds             joules a run, from the machine's own counters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from typing import Any, Dict, List
@@ -46,6 +47,7 @@ def main(threads: int) -> int:
 
     from .session import Loaded
 
+    signal.alarm(int(TIMEOUT_SECONDS))  # it ends by itself where the runner, which would end it, is gone
     model = sys.stdin.buffer.read()
     idle = _forget_peak()
     loaded = Loaded(model, threads, 0)

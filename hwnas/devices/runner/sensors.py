@@ -12,6 +12,9 @@ INPUT_RAILS = ("VDD_IN", "POM_5V_IN")
 """Rails that feed a whole Jetson module (NVIDIA's names for the channels of its INA3221 monitors); its other channels
 are parts of these. Where there is neither, the channels are rails beside each other, and are added."""
 
+METER = re.compile(r"ina\d|ltc294[57]$|isl28022$")
+"""Names of the kernel's drivers for power monitors that sit on boards (Documentation/hwmon)."""
+
 
 class Load(NamedTuple):
     """Seconds of all cores since the machine was started: busy with anything, and taken away by other guests."""
@@ -44,18 +47,18 @@ def temperature_c(root: Path = ROOT) -> float | None:
 
 
 def clock_mhz(cores: List[int], root: Path = ROOT) -> float | None:
-    """The mean clock of these cores: the governor's word, or else the CPU's own."""
+    """The clock of the fastest of these cores, for a model runs on it: the governor's word, or else the CPU's own."""
     known = [_number(root / f"sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq") for core in cores]
     khz = [clock for clock in known if clock]
     if khz:
-        return sum(khz) / len(khz) / 1000
+        return max(khz) / 1000
     try:
         text = (root / "proc/cpuinfo").read_text(errors="replace")
     except OSError:
         return None
     shown = [float(value) for value in re.findall(r"^cpu MHz\s*: ([\d.]+)$", text, re.MULTILINE)]
     wanted = [shown[core] for core in cores if core < len(shown)]
-    return sum(wanted) / len(wanted) if wanted else None
+    return max(wanted, default=None)
 
 
 def max_clock_mhz(cores: List[int], root: Path = ROOT) -> float | None:
@@ -82,9 +85,9 @@ def load(root: Path = ROOT) -> Load | None:
 def energy_counters(root: Path = ROOT) -> List[EnergyCounter]:
     """The counters that together tell what the machine, or its processor, draws; the best kind that there is.
 
-    A board's own meter of its input comes before a processor's estimate of itself.
+    A board's own meter comes before a processor's estimate of itself. Other chips (graphics cards, disks) do not count.
     """
-    return _rails(root) or _hwmon_energy(root) or _rapl(root) or _hwmon_power(root)
+    return _rails(root) or _meters(root) or _rapl(root) or _sockets(root)
 
 
 def _rapl(root: Path) -> List[EnergyCounter]:
@@ -100,14 +103,25 @@ def _rapl(root: Path) -> List[EnergyCounter]:
     return counters
 
 
-def _hwmon_energy(root: Path) -> List[EnergyCounter]:
-    paths = sorted(root.glob("sys/class/hwmon/hwmon*/energy1_input"))
-    return [EnergyCounter(f"hwmon {_chip(path)}", True, _scaled(path, 1e-6)) for path in paths if _readable(path)]
+def _meters(root: Path) -> List[EnergyCounter]:
+    """Power monitors on a board: what they have counted, or else the watts of the moment."""
+    chips = [chip for chip in sorted(root.glob("sys/class/hwmon/hwmon*")) if METER.match(_text(chip / "name") or "")]
+    for file, cumulative in (("energy1_input", True), ("power1_input", False)):
+        paths = [chip / file for chip in chips if _readable(chip / file)]
+        if paths:
+            return [EnergyCounter(f"hwmon {_chip(path)}", cumulative, _scaled(path, 1e-6)) for path in paths]
+    return []
 
 
-def _hwmon_power(root: Path) -> List[EnergyCounter]:
-    paths = sorted(root.glob("sys/class/hwmon/hwmon*/power1_input"))
-    return [EnergyCounter(f"hwmon {_chip(path)}", False, _scaled(path, 1e-6)) for path in paths if _readable(path)]
+def _sockets(root: Path) -> List[EnergyCounter]:
+    """What the kernel's amd_energy driver shows of whole sockets, beside each of their cores."""
+    labels = sorted(root.glob("sys/class/hwmon/hwmon*/energy*_label"))
+    found = []
+    for label in labels:
+        path, name = label.with_name(label.name.replace("_label", "_input")), _text(label) or ""
+        if _chip(label) == "amd_energy" and name.startswith("Esocket") and _readable(path):
+            found.append(EnergyCounter(f"amd_energy {name}", True, _scaled(path, 1e-6)))
+    return found
 
 
 def _rails(root: Path) -> List[EnergyCounter]:
