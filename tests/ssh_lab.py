@@ -70,7 +70,7 @@ class Server:
         (self.folder / "sshd_config").write_text(CONFIG.format(port=self.port, folder=self.folder))
         with (self.folder / "sshd.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log, process_group=0
+                [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")], stdout=log, stderr=log, process_group=0
             )
         end = time.monotonic() + 10
         while time.monotonic() < end:

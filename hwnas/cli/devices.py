@@ -31,7 +31,7 @@ def command(context: click.Context, workspace_path: Path, as_json: bool) -> None
         from hwnas.workspace import Workspace
 
         workspace = Workspace(workspace_path)
-        devices = [_device(workspace.device_file(name)) for name in workspace.device_names()]
+        devices = [_device(name, workspace.device_file(name)) for name in workspace.device_names()]
     text = "\n".join(map(_text, devices)) or f"no device files in {workspace.devices_folder}"
     show({"schema": 1, "devices": devices}, text, as_json)
 
@@ -104,25 +104,25 @@ def _profile(workspace_path: Path, name: str) -> Any:
     return load_profile(Workspace(workspace_path).device_file(name))
 
 
-def _device(file: Path) -> dict[str, Any]:
+def _device(name: str, file: Path) -> dict[str, Any]:
     from hwnas.core.errors import DeviceError, InputError
     from hwnas.devices.device import open_device
     from hwnas.devices.profile import load_profile
 
-    profile = load_profile(file)
-    facts, error = None, None
+    written, facts, error = None, None, None
     try:
+        profile = load_profile(file)
+        written = profile.model_dump(mode="json", exclude_unset=True)
         with open_device(profile) as device:
             facts = device.facts()
     except (DeviceError, InputError) as problem:  # such a device is listed, and does not hide the others
         error = str(problem)
-    written = profile.model_dump(mode="json", exclude_unset=True)
-    return {"device": profile.name, "file": str(file), "profile": written, "facts": facts, "error": error}
+    return {"device": name, "file": str(file), "profile": written, "facts": facts, "error": error}
 
 
 def _text(device: dict[str, Any]) -> str:
     lines = [f"{device['device']}  ({device['file']})"]
     if device["error"]:
-        lines.append(f"  cannot be reached: {device['error']}")
+        lines.append(f"  cannot be used: {device['error']}")
     lines += [f"  {key:<16}{value}" for key, value in (device["facts"] or {}).items() if key not in ("device", "rules")]
     return "\n".join(lines)

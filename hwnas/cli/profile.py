@@ -79,7 +79,10 @@ def _text(profile: dict[str, Any]) -> str:
             counts = ", ".join(f"{count} {why}" for why, count in profile[key].items())
             lines.append(f"  disturbed {what}: {counts}; --strict measures them again")
     if profile["estimated"]:
-        lines.append(f"  {profile['estimated']} rows are estimated from the others: without --budget they are measured")
+        rest = profile["rows"] - profile["estimated"]
+        lines.append(
+            f"  {rest} rows are measured, {profile['estimated']} estimated from them: without --budget all are measured"
+        )
     lines += [f"  failed: {name}" for name in profile["failed"]]
     if profile["report_card"]:
         lines.append(

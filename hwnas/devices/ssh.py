@@ -90,7 +90,10 @@ class SshConnection:
         try:
             process = _hand_over(channel, runner_archive())
         except (*LOST, ValueError) as error:
-            raise DeviceError(f"{self.device} does not start the runner: {last_words(channel, error)}") from error
+            raise DeviceError(
+                f"{self.device} does not start the runner: {last_words(channel, error)}; 'python' in the [ssh] table "
+                "of its file must start Python 3.8 or newer there"
+            ) from error
         self._was_up = True
         self.left_behind = process
         return SshTransport(self, channel)
@@ -130,7 +133,10 @@ class SshConnection:
         except LOST as error:
             words = _reason(error) if channel is None else last_words(channel, error)
             self.close()
-            raise DeviceError(f"cannot run {self.settings.python[0]} on {self.device}: {words}") from error
+            raise DeviceError(
+                f"cannot run {self.settings.python[0]} on {self.device}: {words}; is that 'python' of the [ssh] table "
+                "right?"
+            ) from error
         return channel
 
     def alive(self) -> bool:
@@ -258,6 +264,11 @@ class SshConnection:
                 f"devices/{self.device}.toml says, write its address there as host (or as HostName under "
                 f"'Host {hop.host}' into {self.settings.config}), give 'ssh-copy-id' and 'hwnas devices trust "
                 f"{self.device}', then 'hwnas devices check {self.device}'"
+            )
+        if isinstance(error, ConnectionRefusedError):
+            return DeviceError(
+                f"cannot reach {self.device}: nothing listens at {hop.name}; start its SSH server, or correct host and "
+                "port in the [ssh] table"
             )
         if isinstance(error, TimeoutError):
             return DeviceError(

@@ -207,7 +207,7 @@ def _units(reports: Sequence[ProfileReport | NotProfiled]) -> list[Units]:
 
 
 def _model(table: LatencyTable) -> dict[str, Any]:
-    return {**identity(table.provenance.device), "device": None}
+    return {**identity(table.provenance.device), "device": None, "kind": None}
 
 
 def _both(first: LatencyTable, second: LatencyTable) -> list[str]:
