@@ -94,7 +94,7 @@ class SpecializeReport:
             "predicted": self.candidate.to_json()["predicted"],
             "measured": {
                 "latency_ms": measured,
-                "interval_95_ms": self.verdict.intervals,
+                "interval_95_ms": {name: list(ends) for name, ends in self.verdict.intervals.items()},
                 "disturbed": disturbance(self.verdict.measurement),
                 "memory_bytes": peak,
                 **({} if self.energy is None else self.energy.to_json()),
