@@ -11,7 +11,6 @@ each subnet; and the seconds spent on each side over the seconds that its device
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,16 +18,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from _common import ROOT, Setting, finish, log, markdown, parser, random_subnets
+from _common import Setting, finish, log, markdown, parser, random_subnets
+from _loopback import over_ssh
 
 from hwnas.core.metrics import Floats
 from hwnas.core.protocols import DeviceModel
 from hwnas.devices.device import OpenDevice, open_device
-from hwnas.devices.profile import MeasuringRules, load_profile
+from hwnas.devices.profile import MeasuringRules
 from hwnas.export.onnx import build
-
-sys.path.insert(0, str(ROOT / "tests"))
-from ssh_lab import device_toml, server
 
 NAME = "ssh_against_local"
 SUBNETS = 20
@@ -78,14 +75,7 @@ def main() -> None:
     models = [DeviceModel(f"subnet-{row}", build(space.lower(arch))) for row, arch in enumerate(archs)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwnas-ssh-")))
-        made = server(folder)
-        made.start()
-        stack.callback(made.stop)
-        (folder / "lab-ssh.toml").write_text(device_toml(made))
-        profiles = [setting.profile, load_profile(folder / "lab-ssh.toml")]
-        profiles[1] = profiles[1].model_copy(
-            update={"threads": setting.profile.threads, "cores": setting.profile.cores}
-        )
+        profiles = [setting.profile, stack.enter_context(over_ssh(setting.profile, folder))]
         sides = [stack.enter_context(open_device(profile, RULES)) for profile in profiles]
         found, seconds = ratios(sides, models, 2 if args.quick else args.rounds)
         busy = [seconds[place] / side.device_seconds for place, side in enumerate(sides)]

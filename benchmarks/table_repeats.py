@@ -11,7 +11,6 @@ Also reported: seconds of a table over the seconds that the device was busy.
 from __future__ import annotations
 
 import itertools
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -19,20 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import ROOT, Setting, finish, log, markdown, parser
+from _common import Setting, finish, log, markdown, parser
+from _loopback import over_ssh
 
 from hwnas.core.files import read_lines
 from hwnas.core.metrics import Floats
 from hwnas.core.protocols import SearchSpace
 from hwnas.devices.campaign import campaign
 from hwnas.devices.device import open_device
-from hwnas.devices.profile import DeviceProfile, MeasuringRules, load_profile
+from hwnas.devices.profile import DeviceProfile, MeasuringRules
 from hwnas.luts import LatencyTable, build_table
 from hwnas.luts.build import JOURNAL
 from hwnas.pipeline.names import device_onnx
-
-sys.path.insert(0, str(ROOT / "tests"))
-from ssh_lab import device_toml, server
 
 NAME = "table_repeats"
 PAUSE_SECONDS = 20.0
@@ -82,13 +79,8 @@ def main() -> None:
     ratios: dict[str, list[float]] = {"local": [], "ssh": []}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwnas-tables-")))
-        made = server(folder)
-        made.start()
-        stack.callback(made.stop)
-        (folder / "lab-ssh.toml").write_text(device_toml(made))
         here = setting.profile.model_copy(update={"blocks": QUICK}) if args.quick else setting.profile
-        shared = {"threads": here.threads, "cores": here.cores, "blocks": here.blocks}
-        far = load_profile(folder / "lab-ssh.toml").model_copy(update=shared)
+        far = stack.enter_context(over_ssh(here, folder))
         for number in range(2 if args.quick else args.tables):
             kind, profile = ("ssh", far) if number % 3 == 1 else ("local", here)
             log(f"table {number + 1}: {kind}")

@@ -13,6 +13,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,9 +107,25 @@ def server(folder: Path) -> Server:
     make_key(folder / "host_key")
     make_key(made.key)
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-    kind, text = (folder / "host_key.pub").read_text().split()[:2]
-    made.known_hosts.write_text(f"[127.0.0.1]:{made.port} {kind} {text}\n")
+    made.known_hosts.write_text(known_line(made.port, folder / "host_key"))
     return made
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Server]:
+    """A server that is ended afterwards."""
+    made = server(folder)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def known_line(port: int, key: Path) -> str:
+    """The line of a known_hosts file that vouches for a key at a port of this machine."""
+    kind, text = key.with_name(f"{key.name}.pub").read_text().split()[:2]
+    return f"[127.0.0.1]:{port} {kind} {text}\n"
 
 
 def make_key(path: Path) -> None:

@@ -92,16 +92,20 @@ class Measurement:
         low, high = np.percentile(self.samples_ms, (25, 75))
         return float((high - low) / self.median)
 
+    @property
+    def visits(self) -> list[Floats]:
+        """The samples of each visit; where visits are not known, `PARTS` parts of equal length at most."""
+        if self.bursts:
+            return np.split(self.samples_ms, np.cumsum(self.bursts)[:-1])
+        return np.array_split(self.samples_ms, min(PARTS, len(self.samples_ms)))
+
     def interval(self, percent: float) -> tuple[float, float]:
         """Where a percentile lies with 95% confidence, in ms, as far as this measurement itself can tell.
 
         By a bootstrap over visits (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8):
         the samples of one visit are alike, so that resampling them one by one would promise too much.
         """
-        if self.bursts:
-            visits = np.split(self.samples_ms, np.cumsum(self.bursts)[:-1])
-        else:
-            visits = np.array_split(self.samples_ms, min(PARTS, len(self.samples_ms)))
+        visits = self.visits
         drawn = np.random.default_rng(0).integers(len(visits), size=(RESAMPLES, len(visits)))
         found = [np.percentile(np.concatenate([visits[i] for i in chosen]), percent) for chosen in drawn]
         low, high = np.percentile(found, (2.5, 97.5)).tolist()

@@ -151,8 +151,9 @@ def _keep(results: dict[str, Measurement], seconds: float, journal: Path, state:
     if anchor is not None:
         append_line(journal, {"kind": "anchor", **anchor.record()})
     for name, found in results.items():
-        beside = anchor is not None and ANCHOR in found.beside  # not, where a runner died and each was measured alone
-        measurement = replace(found, anchor_ms=anchor.median) if anchor is not None and beside else found
+        measurement = found
+        if anchor is not None and ANCHOR in found.beside:  # not, where a runner died and each was measured alone
+            measurement = replace(found, anchor_ms=anchor.median)
         repeated = name in state.measurements
         line = {"kind": "repeated" if repeated else "measured", "name": name, "device_seconds": round(seconds, 6)}
         append_line(journal, {**line, **measurement.record()})

@@ -24,10 +24,9 @@ def trust(profile: DeviceProfile, replace: bool = False) -> str:
     if key in known:
         return f"{hop.name} is trusted already: {shown}"
     if known and not replace:
-        expected = ", ".join(sorted({other.fingerprint for other in known}))
         raise InputError(
-            f"{hop.name} shows {shown}, recorded is {expected}: if the device was set up anew, add --replace; if not, "
-            "somebody may be in between"
+            f"{hop.name} shows {shown}, recorded is {host_keys.fingerprints(known)}: if the device was set up anew, "
+            "add --replace; if not, somebody may be in between"
         )
     if hop.known_hosts[0] == host_keys.SYSTEM:
         raise InputError(f"the SSH configuration keeps no host keys of {hop.name}: set known_hosts in the [ssh] table")

@@ -41,6 +41,11 @@ def recorded(name: str, files: Iterable[Path]) -> list[paramiko.PKey]:
     return found
 
 
+def fingerprints(keys: Iterable[paramiko.PKey]) -> str:
+    """For a person to compare."""
+    return ", ".join(sorted({key.fingerprint for key in keys}))
+
+
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text().splitlines()
@@ -66,10 +71,9 @@ def refuse_unknown(name: str, key: paramiko.PKey, files: Iterable[Path], device:
             f"the host key of {name} is not known: it is {key.fingerprint} ({key.get_name()}); if that is right, "
             f"record it with 'hwnas devices trust {device}'"
         )
-    expected = ", ".join(sorted({other.fingerprint for other in trusted}))
     raise HostKeyError(
         f"the host key of {name} is not the recorded one: it is {key.fingerprint} ({key.get_name()}), recorded is "
-        f"{expected}; somebody may be in between. If the device was set up anew, record the new key with "
+        f"{fingerprints(trusted)}; somebody may be in between. If the device was set up anew, record the new key with "
         f"'hwnas devices trust {device} --replace'"
     )
 

@@ -60,7 +60,7 @@ def _among_visits(measurement: Measurement) -> tuple[float, float]:
     """
     if len(measurement.bursts) < LEAST_VISITS:
         return 0.0, 0.0
-    visits = np.split(measurement.samples_ms, np.cumsum(measurement.bursts)[:-1])
+    visits = measurement.visits
     medians = np.array([np.median(visit) for visit in visits]) / measurement.median - 1
     p90s = np.array([np.percentile(visit, 90) for visit in visits]) / measurement.p90 - 1
     return float(np.quantile(np.abs(medians), LEVEL)), float(np.quantile(np.abs(p90s), LEVEL))

@@ -15,11 +15,8 @@ pytestmark = pytest.mark.skipif(ssh_lab.SSHD is None, reason=ssh_lab.MISSING)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sshd")
-    made = ssh_lab.server(folder)
-    made.start()
-    yield made
-    made.stop()
+    with ssh_lab.running(tmp_path_factory.mktemp("sshd")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +70,7 @@ def test_trust_records_a_key_and_replaces_it_only_when_asked(workspace: Path, se
     assert "is trusted already" in devices(workspace, "trust", "new")[1]["trusted"]
     assert known.read_text() == server.known_hosts.read_text()
     ssh_lab.make_key(tmp_path / "other")
-    kind, text = (tmp_path / "other.pub").read_text().split()[:2]
-    known.write_text(f"# mine\n[127.0.0.1]:{server.port} {kind} {text}\n")
+    known.write_text("# mine\n" + ssh_lab.known_line(server.port, tmp_path / "other"))
     code, _, err = devices(workspace, "trust", "new")
     assert (code, "--replace" in err) == (2, True)
     assert devices(workspace, "trust", "new", "--replace")[0] == 0

@@ -32,10 +32,8 @@ QUICK = MeasuringRules(group=3, rounds=3, min_samples=10, min_seconds=0.001, war
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    made = ssh_lab.server(tmp_path_factory.mktemp("sshd"))
-    made.start()
-    yield made
-    made.stop()
+    with ssh_lab.running(tmp_path_factory.mktemp("sshd")) as made:
+        yield made
 
 
 def profile(server, **settings) -> DeviceProfile:
@@ -164,8 +162,7 @@ def test_a_link_that_dies_silently_under_a_large_model(server, tmp_path):
     """The server still holds the connection, and its runner would measure on: it is ended before another begins."""
     proxy = Proxy(server.port, harm="stall", after=2_000_000, to_server=True)
     proxy.start()
-    kind, text = (server.folder / "host_key.pub").read_text().split()[:2]
-    (tmp_path / "known").write_text(f"[127.0.0.1]:{proxy.port} {kind} {text}\n")
+    (tmp_path / "known").write_text(ssh_lab.known_line(proxy.port, server.folder / "host_key"))
     with open_device(profile(server, port=proxy.port, known_hosts=tmp_path / "known", connect_seconds=1)) as device:
         first = device._channel._transport.pid
         results = dict(device.measure([DeviceModel("large", weighty(8_000_000))]))

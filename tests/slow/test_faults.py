@@ -97,18 +97,17 @@ class Rig:
 
     def vouch(self) -> None:
         """Record the server's key for the proxy's port."""
-        kind, text = (self.server.folder / "host_key.pub").read_text().split()[:2]
-        known = self.server.folder / "known_through_proxy"
-        known.write_text(f"[127.0.0.1]:{self.proxy.port} {kind} {text}\n")
+        self.trust(self.server.folder / "host_key")
+
+    def trust(self, key: Path) -> None:
+        """Record this key for the proxy's port, and no other."""
+        (self.server.folder / "known_through_proxy").write_text(ssh_lab.known_line(self.proxy.port, key))
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[ssh_lab.Server]:
-    folder = tmp_path_factory.mktemp("sshd")
-    made = ssh_lab.server(folder)
-    made.start()
-    yield made
-    made.stop()
+    with ssh_lab.running(tmp_path_factory.mktemp("sshd")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +197,16 @@ def test_the_network_does_harm(rig: Rig, harm: str, seed: int) -> None:
     assert rig.proxy.done
 
 
+@contextlib.contextmanager
+def beside(thread: threading.Thread) -> Iterator[None]:
+    """A thread from the beginning of the body on, waited for at its end."""
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 def in_its_life(rig: Rig, seed: int) -> None:
     """Return at some moment while a runner is there."""
     end = time.monotonic() + 20
@@ -218,14 +227,9 @@ def test_the_runner_is_killed_or_hangs(rig: Rig, sign: signal.Signals, seed: int
                 os.kill(process, sign)
                 harmed.append(process)
 
-    thread = threading.Thread(target=harm)
-
     def run() -> None:
-        thread.start()
-        try:
+        with beside(threading.Thread(target=harm)):
             rig.run()
-        finally:
-            thread.join()
 
     survive(rig, run)
     assert harmed
@@ -241,11 +245,8 @@ def test_the_server_reboots(rig: Rig, seed: int) -> None:
     timer = threading.Timer(random.Random(seed).uniform(0, MOST * rig.usual.seconds), harm)
 
     def run() -> None:
-        timer.start()
-        try:
+        with beside(timer):  # to its end: a person waits for the device to be there again
             rig.run()
-        finally:
-            timer.join()  # a person waits for the device to be there again
 
     survive(rig, run)
 
@@ -305,24 +306,20 @@ def test_the_kept_runner_has_another_hash(rig: Rig, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(FAULTS))
 def test_the_host_key_changes_on_the_way(rig: Rig, seed: int) -> None:
     """The connection is cut, and the server that answers then shows another key."""
-    known = rig.server.folder / "known_through_proxy"
-    ssh_lab.make_key(rig.journal.parent / "other")
-    kind, text = (rig.journal.parent / "other.pub").read_text().split()[:2]
+    other = rig.journal.parent / "other"
+    ssh_lab.make_key(other)
 
     def harm() -> None:
         in_its_life(rig, seed)
-        known.write_text(f"[127.0.0.1]:{rig.proxy.port} {kind} {text}\n")
+        rig.trust(other)
         for process in rig.server.children():
             ssh_lab.kill(process)
 
-    thread = threading.Thread(target=harm)
-
     def run() -> None:
-        thread.start()
         try:
-            rig.run()
+            with beside(threading.Thread(target=harm)):
+                rig.run()
         finally:
-            thread.join()
             rig.vouch()
 
     message = survive(rig, run)

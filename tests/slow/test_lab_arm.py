@@ -32,11 +32,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     folder = tmp_path / "sshd"
     folder.mkdir()
     python = arm_lab.build(tmp_path / "arm")
-    made = ssh_lab.server(folder)
-    made.start()
-    (path / "devices/lab-arm.toml").write_text(ssh_lab.device_toml(made, "lab-arm", str(python)) + ssh_lab.BRIEF)
-    yield path
-    made.stop()
+    with ssh_lab.running(folder) as made:
+        (path / "devices/lab-arm.toml").write_text(ssh_lab.device_toml(made, "lab-arm", str(python)) + ssh_lab.BRIEF)
+        yield path
 
 
 def test_a_model_is_made_for_another_processor_and_verified_there(workspace: Path) -> None:
