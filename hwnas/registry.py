@@ -12,6 +12,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "ofa_mbv3/w1.0/v1": "hwnas.spaces:load",
         "ofa_mbv3/w1.2/v1": "hwnas.spaces:load",
         "ofa_mbv3/small/v1": "hwnas.spaces:load",
+        "nas_bench_201/v1": "hwnas.spaces:nas_bench_201",
     },
     "devices": {"local": "hwnas.devices.device:open_device"},
     "strategies": {

@@ -8,9 +8,10 @@ Batch normalisation belongs to its convolution (`norm`), as does the activation,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
-OpKind = Literal["conv", "linear", "global_pool", "add", "mul"]
+OpKind = Literal["conv", "linear", "avg_pool", "max_pool", "global_pool", "add", "mul", "act", "zero"]
 Activation = Literal["none", "relu", "h_swish", "h_sigmoid"]
 Shape = tuple[int, int, int]
 """Channels, height, width of one image's activation."""
@@ -24,8 +25,10 @@ class Op:
     """One operator.
 
     conv: `out_shape[0]` filters of `kernel` x `kernel` over `in_channels / groups` channels, padded by kernel // 2;
-    linear: C x 1 x 1 to C' x 1 x 1; global_pool: the mean over height and width; add: of two equal shapes;
-    mul: the first input scaled by the second, which is C x 1 x 1.
+    linear: C x 1 x 1 to C' x 1 x 1; avg_pool, max_pool: over `kernel` x `kernel`, padded by (kernel - 1) // 2, where
+    the mean counts what lies inside alone; global_pool: the mean over height and width; add: of two equal shapes;
+    mul: the first input scaled by the second, which is C x 1 x 1; act: an activation that follows no other operator
+    directly, as before a convolution; zero: zeros of the input's shape.
     """
 
     kind: OpKind
@@ -55,6 +58,8 @@ class Op:
         parts = [self.kind, "x".join(map(str, self.out_shape))]
         if self.kind == "conv":
             parts.append(f"k{self.kernel}s{self.stride}g{self.groups}")
+        elif self.kind in ("avg_pool", "max_pool"):
+            parts.append(f"k{self.kernel}s{self.stride}")
         if self.bias or self.norm:
             parts.append("b")
         if self.act != "none":
@@ -82,6 +87,10 @@ class NetSpec:
 
         After folding, a bias and a normalisation are the same work, and are written the same.
         """
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
         return "x".join(map(str, self.input_shape)) + "|" + "|".join(op.code() for op in self.ops)
 
     def blocks(self) -> dict[str, NetSpec]:

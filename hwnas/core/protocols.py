@@ -61,6 +61,20 @@ class Estimator(Protocol):
     def estimate(self, batch: ArchBatch) -> Prediction: ...
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What one run of a network takes: milliseconds and millijoules."""
+
+    latency_ms: float
+    energy_mj: float
+
+
+class Simulator(Protocol):
+    """A white-box model of a device: what a network takes there, by formulas alone. What it says is called simulated."""
+
+    def simulate(self, net: NetSpec) -> Cost: ...
+
+
 class Evaluator(Protocol):
     """Scores the quality of architectures: N in, N accuracies (fractions) out."""
 

@@ -141,10 +141,18 @@ class _Graph:
             self._linear(op, inputs[0], raw, final)
         elif op.kind == "global_pool":
             self._node("GlobalAveragePool", inputs, raw)
+        elif op.kind in ("avg_pool", "max_pool"):
+            self._pool(op, inputs, raw)
         elif op.kind == "add":
             self._node("Add", inputs, raw)
-        else:
+        elif op.kind == "mul":
             self._node("Mul", inputs, raw)
+        elif op.kind == "zero":
+            self._node("Mul", [*inputs, self._constant(f"{op.name}.zero", np.zeros(1, dtype=np.float32))], raw)
+        elif op.act == "none":
+            self._node("Identity", inputs, raw)
+        else:
+            raw = inputs[0]
         self._activate(op, raw, out)
 
     def _conv(self, op: Op, inputs: list[str], out: str) -> None:
@@ -158,6 +166,11 @@ class _Graph:
             pads=[pad] * 4,
             group=op.groups,
         )
+
+    def _pool(self, op: Op, inputs: list[str], out: str) -> None:
+        pads = [(op.kernel - 1) // 2] * 4
+        kind = "AveragePool" if op.kind == "avg_pool" else "MaxPool"
+        self._node(kind, inputs, out, kernel_shape=[op.kernel] * 2, strides=[op.stride] * 2, pads=pads)
 
     def _linear(self, op: Op, source: str, out: str, final: bool) -> None:
         flat = out if final else f"{op.name}.flat"

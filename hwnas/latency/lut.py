@@ -36,7 +36,7 @@ INTERVAL = 0.9
 """Share of networks whose measured median lies between `lower` and `upper`."""
 
 
-class _AdditiveLatency(ABC):
+class AdditiveLatency(ABC):
     """What latency models that are sums over blocks share: exact ranges of the median and of the p90."""
 
     metric: Metric = LATENCY
@@ -60,7 +60,7 @@ class _AdditiveLatency(ABC):
         return self.additive(statistic).least()
 
 
-class TableSum(_AdditiveLatency):
+class TableSum(AdditiveLatency):
     """The plain baseline: the sum of the blocks' rows, of medians and of p90s.
 
     A sum of p90s is no p90, and a sum of blocks counts one call a block: `CorrectedTable` does better. The interval is
@@ -147,7 +147,7 @@ class Coefficients:
     interval: float
 
 
-class CorrectedTable(_AdditiveLatency):
+class CorrectedTable(AdditiveLatency):
     """A table sum corrected by measured networks: still a sum over blocks, so ranges stay exact and bulk is one gather.
 
     The median and the p90 each have a fit of their own. Immutable: `update` gives a new one.

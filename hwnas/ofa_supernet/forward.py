@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -63,6 +64,14 @@ def _apply(op: Op, inputs: list[Tensor], weights: Weights, norm: NormFunction, d
         return inputs[0] * inputs[1]
     if op.kind == "global_pool":
         return source.mean((2, 3), keepdim=True)
+    if op.kind == "avg_pool":
+        return F.avg_pool2d(source, op.kernel, op.stride, (op.kernel - 1) // 2, count_include_pad=False)
+    if op.kind == "max_pool":
+        return F.max_pool2d(source, op.kernel, op.stride, (op.kernel - 1) // 2)
+    if op.kind == "act":
+        return source.clone()  # activations run in place, and others may read this value
+    if op.kind == "zero":
+        return torch.zeros_like(source)
     held = weights(op)
     if op.kind == "linear":
         if dropout:

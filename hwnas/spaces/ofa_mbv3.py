@@ -6,7 +6,7 @@ A block position beyond its unit's depth is skipped, and its two genes are inact
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from hwnas.core.arch import Arch, Choice, Genes
 from hwnas.core.errors import InputError
-from hwnas.core.net import INPUT, Activation, NetSpec, Op, Shape
+from hwnas.core.net import Activation, NetSpec, Shape
 from hwnas.core.protocols import Slot
+from hwnas.spaces.builder import Builder
 
 SE_REDUCTION = 4
 """Squeeze-and-excitation squeezes to a quarter of the channels (Howard et al., ICCV 2019, section 5.2)."""
@@ -209,7 +210,7 @@ class OfaMbv3:
 
     def network(self, kernels: list[int], expansions: list[int], depths: list[int], resolution: int) -> NetSpec:
         """The network of option values; unlike `arch`, any resolution and odd kernel will do."""
-        net = _Builder((self.in_channels, resolution, resolution))
+        net = Builder((self.in_channels, resolution, resolution))
         self._stem(net)
         for index, (unit, position) in enumerate(self._positions):
             if position < depths[unit]:
@@ -229,19 +230,19 @@ class OfaMbv3:
         """The block at `slot` for these option indices; None where the unit's depth skips it."""
         resolution = self.layout.resolutions[options[0]]
         if slot.name == "stem":
-            net = _Builder((self.in_channels, resolution, resolution))
+            net = Builder((self.in_channels, resolution, resolution))
             self._stem(net)
             return net.build()
         if slot.name == "head":
             last = len(self.layout.units)
-            net = _Builder(self._shape_after(last, resolution))
+            net = Builder(self._shape_after(last, resolution))
             self._head(net)
             return net.build()
         unit, position = divmod((slot.genes[2] - 1 - len(self.layout.units)) // 2, self.layout.max_depth)
         if position >= self.layout.depths[options[1]]:
             return None
         before = unit if position == 0 else unit + 1
-        net = _Builder(self._shape_after(before, resolution))
+        net = Builder(self._shape_after(before, resolution))
         self._block(net, unit, position, self.layout.kernels[options[2]], self.layout.expansions[options[3]])
         return net.build()
 
@@ -254,7 +255,7 @@ class OfaMbv3:
             width = unit.width
         return (width, size, size)
 
-    def _stem(self, net: _Builder) -> None:
+    def _stem(self, net: Builder) -> None:
         layout = self.layout
         net.block = "stem"
         net.conv("first_conv", layout.stem, kernel=3, stride=layout.stem_stride, act="h_swish")
@@ -264,7 +265,7 @@ class OfaMbv3:
         if layout.first_width == layout.stem:
             net.add("blocks.0.shortcut", entry)
 
-    def _block(self, net: _Builder, unit: int, position: int, kernel: int, expansion: int) -> None:
+    def _block(self, net: Builder, unit: int, position: int, kernel: int, expansion: int) -> None:
         spec = self.layout.units[unit]
         stride = spec.stride if position == 0 else 1
         entry, width = net.last, net.shape[0]
@@ -279,70 +280,13 @@ class OfaMbv3:
         if stride == 1 and width == spec.width:
             net.add(f"{name}.shortcut", entry)
 
-    def _head(self, net: _Builder) -> None:
+    def _head(self, net: Builder) -> None:
         net.block = "head"
         net.conv("final_expand_layer", self.layout.final_expand, act="h_swish")
-        net.pool("avg_pool")
+        net.global_pool("avg_pool")
         net.conv("feature_mix_layer", self.layout.feature_mix, norm=False, act="h_swish")
         net.linear("classifier", self.classes)
 
 
 def _block_name(unit: int, position: int) -> str:
     return f"unit{unit}.block{position}"
-
-
-class _Builder:
-    """Appends operators to a chain; `last` is the index of the newest value."""
-
-    def __init__(self, input_shape: Shape) -> None:
-        self._input_shape = input_shape
-        self._ops: list[Op] = []
-        self.block = ""
-
-    @property
-    def last(self) -> int:
-        return len(self._ops) - 1 if self._ops else INPUT
-
-    @property
-    def shape(self) -> Shape:
-        return self._ops[-1].out_shape if self._ops else self._input_shape
-
-    def conv(
-        self,
-        name: str,
-        filters: int,
-        *,
-        kernel: int = 1,
-        stride: int = 1,
-        groups: int = 1,
-        norm: bool = True,
-        act: Activation = "none",
-    ) -> None:
-        channels, height, width = self.shape
-        out = (filters, -(-height // stride), -(-width // stride))
-        op = Op("conv", name, (self.last,), channels, out, kernel, stride, groups, norm=norm, act=act)
-        self._append(op)
-
-    def squeeze_excite(self, name: str, middle: int) -> None:
-        source, (channels, _, _) = self.last, self.shape
-        self.pool(f"{name}.pool")
-        self._append(Op("conv", f"{name}.reduce", (self.last,), channels, (middle, 1, 1), bias=True, act="relu"))
-        self._append(Op("conv", f"{name}.expand", (self.last,), middle, (channels, 1, 1), bias=True, act="h_sigmoid"))
-        shape = self._input_shape if source == INPUT else self._ops[source].out_shape
-        self._append(Op("mul", f"{name}.scale", (source, self.last), channels, shape))
-
-    def pool(self, name: str) -> None:
-        channels = self.shape[0]
-        self._append(Op("global_pool", name, (self.last,), channels, (channels, 1, 1)))
-
-    def linear(self, name: str, features: int) -> None:
-        self._append(Op("linear", name, (self.last,), self.shape[0], (features, 1, 1), bias=True))
-
-    def add(self, name: str, source: int) -> None:
-        self._append(Op("add", name, (source, self.last), self.shape[0], self.shape))
-
-    def build(self) -> NetSpec:
-        return NetSpec(self._input_shape, tuple(self._ops))
-
-    def _append(self, op: Op) -> None:
-        self._ops.append(replace(op, block=self.block))
