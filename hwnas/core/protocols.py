@@ -70,7 +70,7 @@ class Cost:
 
 
 class Simulator(Protocol):
-    """A white-box model of a device: what a network takes there, by formulas alone. What it says is called simulated."""
+    """A white-box model of a device: what a network takes there, by formulas. What it says is called simulated."""
 
     def simulate(self, net: NetSpec) -> Cost: ...
 
