@@ -86,7 +86,10 @@ class NasBench201:
         return self.network(tuple(int(gene) for gene in genes))
 
     def network(self, edges: tuple[int, ...]) -> NetSpec:
-        """The network of six operators as they are, inactive ones included: what runs where nobody prunes."""
+        """The network of six operators as it is written, inactive edges included: what runs where nobody prunes.
+
+        A node without inputs is zeros. An edge of "none" is no operator.
+        """
         net = Builder((self.in_channels, RESOLUTION, RESOLUTION))
         self._stem(net)
         for stage in range(len(WIDTHS)):
@@ -146,22 +149,22 @@ class NasBench201:
             self._cell(net, f"stage{stage}.cell{number}", WIDTHS[stage], edges)
 
     def _cell(self, net: Builder, name: str, width: int, edges: tuple[int, ...]) -> None:
-        nodes: list[int | None] = [net.last, None, None, None]
+        entry = net.last
+        nodes: list[int | None] = [entry, None, None, None]
         for edge, (a, b) in enumerate(EDGES):
-            source = nodes[a]
-            value = None if source is None else self._edge(net, f"{name}.{a}{b}", width, edges[edge], source)
-            before = nodes[b]
-            nodes[b] = value if before is None else before
-            if value is not None and before is not None:
-                nodes[b] = net.add(f"{name}.sum{b}.{a}", before, value)
-        if nodes[3] is None:  # nothing reaches the output
-            net.zero(f"{name}.nothing", nodes[0])
-        elif nodes[3] != net.last or nodes[3] == nodes[0]:
+            if edges[edge] == NONE:
+                continue
+            source, before = nodes[a], nodes[b]
+            if source is None:  # a node without inputs
+                source = nodes[a] = net.zero(f"{name}.zeros{a}", entry)
+            value = self._edge(net, f"{name}.{a}{b}", width, edges[edge], source)
+            nodes[b] = value if before is None else net.add(f"{name}.sum{b}.{a}", before, value)
+        if nodes[3] is None:
+            net.zero(f"{name}.zeros3", entry)
+        elif nodes[3] != net.last or nodes[3] == entry:  # a block ends with its output
             net.act(f"{name}.out", "none", nodes[3])
 
-    def _edge(self, net: Builder, name: str, width: int, operator: int, source: int) -> int | None:
-        if operator == NONE:
-            return None
+    def _edge(self, net: Builder, name: str, width: int, operator: int, source: int) -> int:
         if operator == SKIP:
             return source
         if operator == AVG_POOL:
