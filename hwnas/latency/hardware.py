@@ -177,9 +177,11 @@ def parse_hardware(settings: Mapping[str, Any]) -> Hardware:
         raise InputError("the roofline takes like = NAME or facts, not both: remove one")
     base: dict[str, Any] = {}
     if facts is not None:
+        if not isinstance(facts, Mapping):
+            raise InputError(f"roofline: facts = {facts!r} is no table: give what a device's probe says")
         base = cpu(facts).model_dump()
     elif like is not None:
-        if like not in KNOWN:
+        if not isinstance(like, str) or like not in KNOWN:
             raise InputError(f"no hardware is called {like!r}: choose one of {', '.join(KNOWN)}, or describe your own")
         base = KNOWN[like].model_dump()
     try:

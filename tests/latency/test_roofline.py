@@ -215,6 +215,8 @@ def test_a_fit_wants_a_positive_latency_a_row(latencies: list[float]) -> None:
     ("settings", "message"),
     [
         ({"like": "v100"}, "no hardware is called 'v100': choose one of v100/fp32"),
+        ({"like": ["v100/fp32"]}, "no hardware is called"),
+        ({"facts": "cpu"}, "is no table"),
         ({"like": "v100/fp16", "bach": 2}, "unknown key 'bach'"),
         ({"like": "v100/fp16", "batch": 0}, "batch: Input should be greater than 0"),
         ({"like": "v100/fp16", "tiles": [[0, 4]]}, "tiles.0.0: Input"),
