@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import struct
+from pathlib import Path
 from typing import Any, Dict, List
 
 import numpy as np
 
-from .sensors import clock_mhz, energy_counters, max_clock_mhz, temperature_c
+from .sensors import ROOT, clock_mhz, energy_counters, max_clock_mhz, temperature_c
 
 
 def probe() -> Dict[str, Any]:
@@ -29,6 +30,7 @@ def probe() -> Dict[str, Any]:
         "governor": ", ".join(sorted({name for core in known if (name := _governor(core))})) or None,
         "clock_mhz": clock_mhz(known),
         "max_clock_mhz": max_clock_mhz(known),
+        "cache_bytes": cache_bytes(known[0]),
         "memory_bytes": _memory_bytes(),
         "energy_counters": [counter.name for counter in energy_counters()],
         "temperature_c": temperature_c(),
@@ -70,6 +72,16 @@ ARM_CORES = {
     "0xd82": "Cortex-X4",
 }
 """The part numbers of Arm's own cores (Arm's technical reference manuals, MIDR_EL1); Linux shows no names there."""
+
+
+def cache_bytes(core: int, root: Path = ROOT) -> Dict[str, int]:
+    """Sizes of the caches that a core reads data through, by level ("L1", "L2"); empty where Linux hides them."""
+    sizes: Dict[str, int] = {}
+    for folder in sorted(root.glob(f"sys/devices/system/cpu/cpu{core}/cache/index*")):
+        level, kind, size = (_first_line(str(folder / name)) or "" for name in ("level", "type", "size"))
+        if kind in ("Data", "Unified") and size.endswith("K") and size[:-1].isdigit():
+            sizes[f"L{level}"] = 1024 * int(size[:-1])
+    return sizes
 
 
 def _cpu_model() -> str:
