@@ -23,6 +23,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "lut": "hwnas.latency.lut:TableSum",
         "corrected_lut": "hwnas.latency.lut:CorrectedTable",
     },
+    "simulators": {"systolic": "hwnas.latency.systolic:Systolic"},
     "evaluators": {"predictor": "hwnas.evaluators.predictor:AccuracyPredictor"},
     "exporters": {"onnx": "hwnas.export.exporter:OnnxExporter"},
 }
