@@ -23,7 +23,10 @@ REGISTRY: dict[str, dict[str, str]] = {
         "lut": "hwnas.latency.lut:TableSum",
         "corrected_lut": "hwnas.latency.lut:CorrectedTable",
     },
-    "simulators": {"roofline": "hwnas.latency.roofline:Roofline"},
+    "simulators": {
+        "roofline": "hwnas.latency.roofline:Roofline",
+        "systolic": "hwnas.latency.systolic:Systolic",
+    },
     "evaluators": {"predictor": "hwnas.evaluators.predictor:AccuracyPredictor"},
     "exporters": {"onnx": "hwnas.export.exporter:OnnxExporter"},
 }

@@ -16,9 +16,8 @@ def test_every_name_loads(kind: str, name: str) -> None:
 
 
 def test_kinds() -> None:
-    assert set(registry.REGISTRY) == {
-        *("spaces", "devices", "strategies", "estimators", "simulators", "evaluators", "exporters"),
-    }
+    kinds = {"spaces", "devices", "strategies", "estimators", "simulators", "evaluators", "exporters"}
+    assert set(registry.REGISTRY) == kinds
 
 
 def test_unknown_names_list_the_choices() -> None:
