@@ -189,7 +189,7 @@ class Workspace:
 
     def import_lut(
         self,
-        files: Sequence[str | Path],
+        files: str | Path | Sequence[str | Path],
         device: str,
         *,
         format: str | None = None,
@@ -203,7 +203,7 @@ class Workspace:
         """
         from hwnas.pipeline.import_lut import import_lut
 
-        paths = [Path(file) for file in files]
+        paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
         return import_lut(self, paths, device=device, format=format, space=space, resolution=resolution)
 
     def check(self) -> CheckReport:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def read(path: Path) -> PublishedFile:
     timings: dict[str, Timing] = {}
     for key, timing in _csv(path, content) if path.suffix == ".csv" else _yaml(path, content):
         if key in timings:
-            raise InputError(f"{path} is damaged: {key} stands in it twice; get it anew")
+            raise _twice(path, key)
         timings[key] = timing
     if not timings:
         raise InputError(f"{path} holds no times: name a published table")
@@ -51,16 +52,25 @@ def read(path: Path) -> PublishedFile:
 def _yaml(path: Path, content: bytes) -> Iterator[tuple[str, Timing]]:
     """JSON as well, which is YAML."""
     try:
-        document = yaml.safe_load(content)
+        loader = yaml.SafeLoader(content)
+        node = loader.get_single_node()
+        document = None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {_first_line(error)}; get it anew") from error
     if isinstance(document, list):
         yield from _layers(path, document)
-    elif isinstance(document, dict):
+    elif isinstance(document, dict) and node is not None:
+        names = [str(key.value) for key, _ in node.value]
+        if len(names) > len(document):  # of a key that is there twice a mapping keeps the last alone
+            raise _twice(path, Counter(names).most_common(1)[0][0])
         for key, value in document.items():
             yield str(key), _timing(path, str(key), value)
     else:
         raise InputError(f"{path} is no table: it maps no key to a time; name a published table")
+
+
+def _twice(path: Path, key: str) -> InputError:
+    return InputError(f"{path} is damaged: {key} stands in it twice; get it anew")
 
 
 def _timing(path: Path, key: str, value: Any) -> Timing:

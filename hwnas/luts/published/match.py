@@ -17,14 +17,14 @@ from hwnas.spaces.ofa_mbv3 import OfaMbv3
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """`timings` by our blocks' keys; `used` are the published keys behind them."""
+    """`timings` by our blocks' keys, of the image sizes that have whole networks; `used` are the keys behind them."""
 
-    space: OfaMbv3
+    space: str
     timings: Mapping[str, Timing]
     used: frozenset[str]
     gap: str | None
-    """Of the network that lacks the fewest rows, the first key that is missing; None where a network lacks none."""
-    resolutions: tuple[int, ...]
+    """The first key that the network which lacks the fewest rows does; None where a network is whole."""
+    resolutions: tuple[int, ...] = ()
     """Image sizes at which no network lacks a row."""
 
 
@@ -35,10 +35,25 @@ def match(space_id: str, dialect: Dialect, published: Mapping[str, Timing], reso
         InputError: no space has this id, or it has no images of this size.
     """
     space = spaces.load(space_id)
-    if resolution is not None:
-        if resolution not in space.layout.resolutions:
-            raise InputError(f"{space_id} has no images of {resolution} pixels: one of {space.layout.resolutions}")
-        space = replace(space, layout=replace(space.layout, resolutions=(resolution,)))
+    sizes = space.layout.resolutions if resolution is None else (resolution,)
+    if resolution not in (None, *space.layout.resolutions):
+        raise InputError(f"{space_id} has no images of {resolution} pixels: one of {space.layout.resolutions}")
+    lacking = {size: _ends_lacking(space, size, dialect, published) for size in sizes}
+    able = [size for size in sizes if not lacking[size]]
+    if not able:
+        return Match(space_id, {}, frozenset(), min(lacking.values(), key=len)[0])
+    return _at(space, able, dialect, published)
+
+
+def _ends_lacking(space: OfaMbv3, size: int, dialect: Dialect, published: Mapping[str, Timing]) -> list[str]:
+    """Keys of stem and head that are missing: every network at this size has both, so most sizes are soon told."""
+    option = space.layout.resolutions.index(size)
+    ends = [space.block(slot, (option,)) for slot in space.slots() if slot.genes == (0,)]
+    return [key for net in ends if net is not None for key in keys(net, dialect) if key not in published]
+
+
+def _at(space: OfaMbv3, sizes: list[int], dialect: Dialect, published: Mapping[str, Timing]) -> Match:
+    space = replace(space, layout=replace(space.layout, resolutions=tuple(sizes)))
     index = BlockIndex(space)
     ways = {net.key(): keys(net, dialect) for net in index.nets}
     whole = {row: way for row, way in ways.items() if published.keys() >= set(way)}
@@ -46,7 +61,7 @@ def match(space_id: str, dialect: Dialect, published: Mapping[str, Timing], reso
     nearest = space.lower(lacking.least())
     missing = (key for block in nearest.blocks().values() for key in ways[block.key()] if key not in published)
     return Match(
-        space,
+        space.id,
         {row: total([published[key] for key in way]) for row, way in whole.items()},
         frozenset(key for way in whole.values() for key in way),
         next(missing, None),

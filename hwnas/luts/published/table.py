@@ -91,10 +91,10 @@ def _of_a_space(
                 f"no network of {', '.join(LAYOUTS)} is whole in {source}: say which it is for with --space"
             )
         if len(fitting) > 1:
-            several = " and ".join(one.space.id for one in fitting)
+            several = " and ".join(one.space for one in fitting)
             raise InputError(f"{source} has networks of {several}: say which to import with --space")
         matched = fitting[0]
-    return _Blocks(matched.space.id, matched.timings, matched.used, matched.resolutions)
+    return _Blocks(matched.space, matched.timings, matched.used, matched.resolutions)
 
 
 def _own_blocks(found: Format, published: Mapping[str, Timing], resolution: int | None) -> _Blocks:
@@ -130,7 +130,7 @@ def _table(
     )
     provenance = Provenance(
         space=blocks.space,
-        device={"device": device},
+        device={"device": device, "known_from": "the user"},
         precision="not published",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         rows=len(rows),
