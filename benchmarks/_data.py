@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from numpy.typing import NDArray
 
 from hwnas.core.metrics import Floats
@@ -43,3 +47,28 @@ def desktop_cpu() -> tuple[NDArray[np.intp], Floats]:
     """BRP-NAS's desktop CPU: official numbers of the 15,284 connected cells, and their latencies in ms."""
     frame = pd.read_parquet(folder() / "latbench_brpnas" / "nb201_desktop_cpu_i7-7820x_fp32.parquet")
     return frame["arch_idx"].to_numpy(dtype=np.intp), 1e3 * frame["latency_s"].to_numpy(dtype=np.float64)
+
+
+def published_table(name: str, target: Path) -> Path:
+    """A published latency table as its project has it, in YAML; from the one file that holds them all."""
+    frame = pd.read_parquet(folder() / "ofa_luts" / "block_luts.parquet")
+    rows = frame[frame["source_file"].str.endswith("/" + name)].rename(columns={"mean_ms": "mean"})
+    fields = rows.set_index("key")[["mean", "std", "var", "count"]].to_dict("index")
+    document = {key: {name: x for name, x in values.items() if not np.isnan(x)} for key, values in fields.items()}
+    path = target / name
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def published_nets(device: str) -> pd.DataFrame:
+    """The networks that once-for-all published for a device, the slowest first."""
+    frame = pd.read_parquet(folder() / "ofa_specialized" / "ofa_specialized_nets.parquet")
+    return frame[frame["device"] == device].sort_values("published_latency_ms", ascending=False)
+
+
+def proxyless_layers(name: str) -> list[dict[str, Any]]:
+    """The inverted bottlenecks of a published ProxylessNAS network, without those that it skips."""
+    with gzip.open(folder() / "ofa_specialized" / "proxyless_net_configs.json.gz") as file:
+        config = next(net["config"] for net in json.load(file) if net["net"] == name)
+    blocks = [block["mobile_inverted_conv"] | {"skip": block["shortcut"] is not None} for block in config["blocks"]]
+    return [block for block in blocks if block["name"] != "ZeroLayer"]

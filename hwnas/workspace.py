@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hwnas.config import Settings
     from hwnas.pipeline.check import CheckReport
     from hwnas.pipeline.fleet import FleetReport
+    from hwnas.pipeline.import_lut import ImportReport
     from hwnas.pipeline.profile import ProfileReport
     from hwnas.pipeline.specialize import SpecializeReport
 
@@ -128,6 +129,10 @@ class Workspace:
         """Where the tables of a device for a supernet's space are, or will be."""
         return self.tables_folder / device / supernet
 
+    def imported_folder(self, device: str, space: str) -> Path:
+        """Where a table that was imported for a device is, or will be: named after the space, as no supernet is."""
+        return self.tables_folder / device / space.replace("/", "-")
+
     def profile(
         self,
         device: str | None = None,
@@ -181,6 +186,25 @@ class Workspace:
             with_energy=energy,
             progress=progress,
         )
+
+    def import_lut(
+        self,
+        files: str | Path | Sequence[str | Path],
+        device: str,
+        *,
+        format: str | None = None,
+        space: str | None = None,
+        resolution: int | None = None,
+    ) -> ImportReport:
+        """Import latency tables that other projects published for a device, as one table; nothing is measured.
+
+        `format` (``ofa``, ``proxyless``, ``nsganetv2`` or ``fbnet``) and `space` are told from the files where they can
+        be; `resolution` keeps the blocks of one image size, and FBNet needs it.
+        """
+        from hwnas.pipeline.import_lut import import_lut
+
+        paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
+        return import_lut(self, paths, device=device, format=format, space=space, resolution=resolution)
 
     def check(self) -> CheckReport:
         """Check every file of the workspace, offline.

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -15,8 +16,8 @@ from hwnas import __version__
 from hwnas._conflict import refuse_other_hwnas
 from hwnas.core.errors import HwnasError, InfeasibleError
 
-COMMANDS = ("specialize", "profile", "train", "devices", "check", "init")
-"""Each is a module here with a `command`."""
+COMMANDS = ("specialize", "profile", "train", "devices", "import", "check", "init")
+"""Each is a module here with a `command`; a word of Python's own has an underscore behind it."""
 
 INTERRUPTED = 130
 
@@ -32,7 +33,8 @@ class _Commands(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"hwnas.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = import_module(f"hwnas.cli.{module}").command
         return command
 
 

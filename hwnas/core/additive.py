@@ -22,7 +22,10 @@ _Factor = tuple[tuple[int, ...], Floats]
 
 @dataclass(frozen=True, eq=False)
 class Additive:
-    """`constant` plus one table a slot; made by `compile_additive`."""
+    """`constant` plus one table a slot; made by `compile_additive`.
+
+    An infinite cost marks a block that cannot be had: no end of the range has one, unless every architecture does.
+    """
 
     space: SearchSpace
     constant: float
@@ -52,7 +55,7 @@ class Additive:
 
     def _extreme(self, sign: float) -> Arch:
         """Min-sum variable elimination (Dechter 1999, bucket elimination), the rarest genes first."""
-        factors = [(genes, sign * table) for genes, table in self.factors]
+        factors = [(genes, np.where(np.isinf(table), np.inf, sign * table)) for genes, table in self.factors]
         uses = {gene: sum(gene in genes for genes, _ in factors) for gene in range(len(self.space.choices))}
         buckets: list[tuple[int, _Factor]] = []
         for gene in sorted(uses, key=lambda g: uses[g]):

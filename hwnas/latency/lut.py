@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,12 @@ from hwnas.core.arch import Arch, ArchBatch, Genes
 from hwnas.core.errors import InputError
 from hwnas.core.files import write_json
 from hwnas.core.metrics import LATENCY, Floats, Metric, Prediction, Timed
+from hwnas.core.net import NetSpec
 from hwnas.core.problem import Statistic
 from hwnas.core.protocols import SearchSpace
 from hwnas.latency import fitting
 from hwnas.latency.features import BlockFeatures
-from hwnas.luts import LatencyTable
+from hwnas.luts import LatencyTable, Row
 
 NEAR = 0.1
 """How far from the limit, relative to it, a measurement still counts as near: the sigma of a bell."""
@@ -34,6 +36,10 @@ RECENT = 0.85
 machine's drift: one search with its four finalists, and a verdict, halve what was learnt before or on another day."""
 INTERVAL = 0.9
 """Share of networks whose measured median lies between `lower` and `upper`."""
+
+
+ABSENT = Row(math.inf, math.inf, 0.0, 0)
+"""Stands for a row that an imported table lacks."""
 
 
 class AdditiveLatency(ABC):
@@ -65,19 +71,44 @@ class TableSum(AdditiveLatency):
 
     A sum of p90s is no p90, and a sum of blocks counts one call a block: `CorrectedTable` does better. The interval is
     the sum of the rows' inter-quartile ranges.
+
+    A measured table has every row of its space. An imported one may not: the range is then that of the networks whose
+    rows are all there, and any other is an error that names the first missing row. With `missing` "infinite" such a
+    network takes for ever instead, so that searches under a limit never propose it.
+
+    Raises:
+        InputError: a block of the space has no row in a table that was measured.
     """
 
-    def __init__(self, space: SearchSpace, table: LatencyTable) -> None:
-        index = BlockIndex(space)
-        rows = [table.row(net) for net in index.nets]
-        self.median = index.additive(np.array([row.median_ms for row in rows]))
-        self.p90 = index.additive(np.array([row.p90_ms for row in rows]))
-        self._spread = index.additive(np.array([row.spread * row.median_ms for row in rows]))
+    def __init__(
+        self, space: SearchSpace, table: LatencyTable, *, missing: Literal["refuse", "infinite"] = "refuse"
+    ) -> None:
+        self._index, self._table, self._missing = BlockIndex(space), table, missing
+        rows = [_row(table, net) for net in self._index.nets]
+        self.median = self._index.additive(np.array([row.median_ms for row in rows]))
+        self.p90 = self._index.additive(np.array([row.p90_ms for row in rows]))
+        self._spread = self._index.additive(
+            np.array([0.0 if row is ABSENT else row.spread * row.median_ms for row in rows])
+        )
 
     def estimate(self, batch: ArchBatch) -> Prediction:
         """N predictions."""
         median, half = self.median(batch), self._spread(batch) / 2
+        absent = np.isinf(median)
+        if self._missing == "refuse" and absent.any():
+            self._refuse(batch.take(absent))
         return Prediction(median, self.p90(batch), np.maximum(median - half, 0.0), median + half)
+
+    def _refuse(self, batch: ArchBatch) -> None:
+        """Raise the table's own error for the first row that the first architecture lacks."""
+        for net, count in zip(self._index.nets, self._index.counts(batch)[0], strict=True):
+            if count:
+                self._table.row(net)
+
+
+def _row(table: LatencyTable, net: NetSpec) -> Row:
+    partial = table.provenance.imported is not None
+    return ABSENT if partial and net.key() not in table.rows else table.row(net)
 
 
 @dataclass(frozen=True, eq=False)

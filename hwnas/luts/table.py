@@ -1,4 +1,4 @@
-"""`LatencyTable`: the measured blocks of one space on one device, as CSV with its provenance beside it."""
+"""`LatencyTable`: the measured or imported blocks of one space on one device, as CSV with its provenance beside it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ LATER_COLUMNS = {"disturbed": "", "within": "0.0", "p90_within": "0.0"}
 
 @dataclass(frozen=True)
 class Row:
-    """One block; `spread` is the inter-quartile range over the median, `samples` their number, 0 if estimated.
+    """One block; `spread` is the inter-quartile range over the median, `samples` their number.
+
+    It is 0 where a row is estimated, and where it was imported from a file that does not say.
 
     Nine of ten repetitions fall within median_ms * (1 +- within), and p90_ms * (1 +- p90_within); where too few rows
     were repeated to tell, nine of ten visits of the row's own, and 0 where there were few of these as well.
@@ -47,6 +49,39 @@ class Row:
         median, p90 = factor * measurement.median, factor * measurement.p90
         samples = len(measurement.samples_ms)
         return cls(median, p90, measurement.spread, samples, disturbance(measurement), *within)
+
+
+class ImportedFile(BaseModel):
+    """One published file, and how many keys it has."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    sha256: str
+    keys: int
+
+
+class Imported(BaseModel):
+    """Where a table comes from that was not measured here; the device is what the user said."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    format: str
+    """A name of `hwnas.luts.published.FORMATS`."""
+    expand: str = ""
+    """What `expand` was read as: "channels inside" or "ratio"."""
+    files: tuple[ImportedFile, ...]
+    statistics: str
+    """How medians and p90s follow from what was published."""
+    left_out: int = 0
+    """Published keys that no row needs."""
+    resolutions: tuple[int, ...] = ()
+    """Image sizes at which every network of the space is covered."""
+
+    @property
+    def names(self) -> str:
+        """The files' names, with commas."""
+        return ", ".join(file.name for file in self.files)
 
 
 class Provenance(BaseModel):
@@ -76,7 +111,26 @@ class Provenance(BaseModel):
     seconds: float
     device_seconds: float
     failed: dict[str, str] = {}
+    imported: Imported | None = None
+    """Set where the rows are another project's, and nothing was measured here."""
     csv_sha256: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Provenance:
+        """Read what `LatencyTable.write` wrote beside a table.
+
+        Raises:
+            InputError: there is none, or it is damaged.
+        """
+        try:
+            return cls.model_validate_json(_bytes(path))
+        except ValidationError as error:
+            raise InputError(f"{path} is damaged: run `hwnas profile` again") from error
+
+    @property
+    def remedy(self) -> str:
+        """What brings the table back."""
+        return "run `hwnas profile` again" if self.imported is None else "run `hwnas import lut` again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +155,19 @@ class LatencyTable:
         """The row of a block.
 
         Raises:
-            InputError: the block was not measured; the message names it.
+            InputError: the block was not measured, or was not among what was imported; the message names it.
         """
         key = net.key()
         if key in self.rows:
             return self.rows[key]
+        imported = self.provenance.imported
+        if imported is not None:
+            sizes = ", ".join(map(str, imported.resolutions))
+            covers = f" (it covers images of {sizes} pixels)" if sizes else ""
+            raise InputError(
+                f"the imported latency table of {self.device} has no row {key!r}{covers}: "
+                f"import a file that has it beside {imported.names}"
+            )
         why = self.provenance.failed.get(key)
         reason = f" (it failed there: {why})" if why else ""
         raise InputError(f"the latency table of {self.device} has no row {key!r}{reason}: run `hwnas profile` again")
@@ -135,17 +197,10 @@ class LatencyTable:
         Raises:
             InputError: there is no table, or it is truncated, changed or lacks its provenance.
         """
-        try:
-            content = path.read_bytes()
-            provenance = Provenance.model_validate_json(path.with_suffix(".json").read_bytes())
-        except FileNotFoundError as error:
-            raise InputError(f"no latency table {error.filename}: run `hwnas profile`") from error
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}; make it readable") from error
-        except ValidationError as error:
-            raise InputError(f"{path.with_suffix('.json')} is damaged: run `hwnas profile` again") from error
+        content = _bytes(path)
+        provenance = Provenance.read(path.with_suffix(".json"))
         if hashlib.sha256(content).hexdigest() != provenance.csv_sha256:
-            raise InputError(f"{path} is truncated or was changed: run `hwnas profile` again")
+            raise InputError(f"{path} is truncated or was changed: {provenance.remedy}")
         try:
             # Read as text: Python's float() gives every value back exactly, in all versions of pandas.
             frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
@@ -160,10 +215,19 @@ class LatencyTable:
                 for key, median, p90, spread, samples, disturbed, a, b in values
             }
         except (KeyError, ValueError) as error:
-            raise InputError(f"{path} is no latency table: run `hwnas profile` again") from error
+            raise InputError(f"{path} is no latency table: {provenance.remedy}") from error
         return cls(rows, provenance)
 
     def _csv(self) -> bytes:
         records = [(key, *astuple(row)) for key, row in self.rows.items()]
         frame = pd.DataFrame.from_records(records, columns=list(COLUMNS))
         return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"no latency table {path}: run `hwnas profile`") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; make it readable") from error

@@ -100,8 +100,10 @@ def _table(file: Path) -> str:
 
     table = LatencyTable.read(file)
     if len(table) != table.provenance.rows:
-        raise InputError(f"{file} has {len(table)} rows, its provenance {table.provenance.rows}: run 'hwnas profile'")
-    return f"{len(table)} rows in ms, measured {table.provenance.date}"
+        remedy = table.provenance.remedy
+        raise InputError(f"{file} has {len(table)} rows, its provenance {table.provenance.rows}: {remedy}")
+    how = "measured" if table.provenance.imported is None else "imported"
+    return f"{len(table)} rows in ms, {how} {table.provenance.date}"
 
 
 def _journal(file: Path) -> str:

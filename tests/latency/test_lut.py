@@ -1,6 +1,7 @@
 """Latency models on a synthetic device whose truth is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from hwnas.core.errors import InputError
 from hwnas.core.genetics import sample
 from hwnas.core.metrics import Measurement
 from hwnas.core.net import NetSpec
+from hwnas.core.problem import Constraint, Problem
 from hwnas.latency import CorrectedTable, TableSum
 from hwnas.luts import LatencyTable, Provenance, Row
+from hwnas.luts.table import Imported
+from hwnas.strategies.evolution import ConstrainedEvolution
 from hwnas.testing import EstimatorContract
 
 SPACE = spaces.load("ofa_mbv3/small/v1")
@@ -224,6 +228,61 @@ def test_a_missing_row_is_named(estimator):
     with pytest.raises(InputError) as caught:
         estimator(SPACE, LatencyTable(rows, TABLE.provenance))
     assert key in str(caught.value)
+
+
+def partial_table() -> LatencyTable:
+    """Imported, of 32 and 80 pixels alone, and without one block of kernel 7 at 80."""
+    full = replace(SPACE, layout=replace(SPACE.layout, resolutions=(32, 80)))
+    wide = SPACE.network([3, 7] + [3] * 18, [3] * 20, [2] * 5, 80).blocks()["unit0.block1"]
+    rows = {key: TABLE.rows[key] for key in distinct_blocks(full) if key != wide.key()}
+    origin = Imported(format="ofa", files=(), statistics="")
+    return LatencyTable(rows, TABLE.provenance.model_copy(update={"imported": origin}))
+
+
+def test_an_imported_table_may_cover_a_part_of_its_space():
+    part = TableSum(SPACE, partial_table())
+    resolutions = np.array(SPACE.layout.resolutions)[TEST.genes[:, 0]]
+    small = TEST.take(resolutions == 32)
+    np.testing.assert_array_equal(part.estimate(small).median, TableSum(SPACE, TABLE).estimate(small).median)
+    other = TEST.take(resolutions == 128)[0]
+    stem = SPACE.lower(other).blocks()["stem"].key()
+    with pytest.raises(InputError, match="imported latency table of synthetic has no row") as caught:
+        part.estimate(ArchBatch.of([small[0], other]))
+    assert stem in str(caught.value)
+    lacking = SPACE.arch([3, 7] + [3] * 18, [3] * 20, [2] * 5, 80)
+    with pytest.raises(InputError, match="k7s1"):
+        part.estimate(ArchBatch.of([lacking]))
+    with pytest.raises(InputError, match="has no row"):
+        CorrectedTable.fit(SPACE, partial_table(), TRAIN, measure(TRAIN))
+
+
+def test_its_range_is_of_what_it_covers():
+    part, whole = TableSum(SPACE, partial_table()), TableSum(SPACE, TABLE)
+    for statistic in ("median", "p90"):
+        least, greatest = part.reachable(statistic)
+        assert least == pytest.approx(whole.reachable(statistic)[0])
+        assert least < greatest < whole.reachable(statistic)[1]
+    assert np.isfinite(part.estimate(ArchBatch.of([part.least(), part.median.greatest()])).median).all()
+
+
+def test_a_search_proposes_none_that_it_does_not_cover():
+    part = TableSum(SPACE, partial_table(), missing="infinite")
+    prediction = part.estimate(TEST)
+    assert np.isinf(prediction.median).any()
+    assert np.all(prediction.lower <= prediction.upper)
+    limit = float(np.mean(part.reachable("p90")))
+    problem = Problem(SPACE, Largest(), (Constraint(part, limit, 0.8 * limit, "p90"),), 200)
+    trials = list(ConstrainedEvolution(population=20).search(problem, np.random.default_rng(0)))
+    assert len(trials) == 200
+    assert {SPACE.values(trial.arch)[0] for trial in trials} <= {32, 80}
+    assert TableSum(SPACE, partial_table()).estimate(ArchBatch.of([t.arch for t in trials])).p90.max() <= limit
+
+
+class Largest:
+    """An evaluator that likes large networks."""
+
+    def evaluate(self, batch: ArchBatch) -> np.ndarray:
+        return batch.genes.sum(1).astype(np.float64)
 
 
 def test_as_many_measurements_as_networks():

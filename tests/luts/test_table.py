@@ -12,7 +12,7 @@ from hwnas.core.errors import InputError
 from hwnas.core.metrics import Measurement
 from hwnas.core.net import INPUT, NetSpec, Op
 from hwnas.luts import LatencyTable, Provenance, Row
-from hwnas.luts.table import COLUMNS
+from hwnas.luts.table import COLUMNS, Imported
 
 FACTS = {"device": "board", "cpu": "Some CPU", "threads": 1, "runtime": "onnxruntime", "runtime_version": "1.0"}
 positive = st.floats(1e-6, 1e6)
@@ -67,6 +67,16 @@ def test_a_missing_row_is_named():
 def test_a_failed_row_says_why():
     with pytest.raises(InputError, match="out of memory"):
         table({}, failed={net(9).key(): "out of memory"}).row(net(9))
+
+
+def test_a_row_that_was_not_imported_says_from_where():
+    files = ({"name": "224.yaml", "sha256": "", "keys": 3},)
+    origin = Imported(format="ofa", files=files, statistics="", resolutions=(176, 224))
+    with pytest.raises(
+        InputError, match=r"covers images of 176, 224 pixels\): import a file .* beside 224.yaml"
+    ) as caught:
+        table({}, imported=origin).row(net(9))
+    assert "hwnas profile" not in str(caught.value)
 
 
 def test_no_table(tmp_path):
