@@ -119,7 +119,7 @@ def train(
             # Each member has a loss of its own; their sum leaves each one's gradient as if it were alone.
             loss = (found - wanted.gather(1, chosen)).abs().mean(1).sum()
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             schedule.step()
     return net.eval()

@@ -161,5 +161,3 @@ def _places(one: Graph) -> Floats:
         after[source] = max(after[source], after[reader] + weight[reader])
     through = before + weight + after
     return np.stack([before, after, through >= through.max()], axis=1)
-
-

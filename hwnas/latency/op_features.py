@@ -1,7 +1,7 @@
 """What a network does, as sums over its operators: counts, work and traffic by class of operator.
 
-A class is what runtimes have a kernel of its own for: the kind, the kernel size, the stride, depthwise or not. These sums
-are what an additive model of latency is linear in, whatever the space.
+A class is what runtimes have a kernel of its own for: the kind, the kernel size, the stride, depthwise or not. These
+sums are what an additive model of latency is linear in, whatever the space.
 """
 
 from __future__ import annotations
