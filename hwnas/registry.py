@@ -25,6 +25,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
     "evaluators": {"predictor": "hwnas.evaluators.predictor:AccuracyPredictor"},
     "exporters": {"onnx": "hwnas.export.exporter:OnnxExporter"},
+    "simulators": {"fpga_tiles": "hwnas.latency.fpga_tiles:FpgaTiles"},
 }
 """Kind -> name -> ``module:attribute``. A new part is one file and one line here."""
 

@@ -16,7 +16,8 @@ def test_every_name_loads(kind: str, name: str) -> None:
 
 
 def test_kinds() -> None:
-    assert set(registry.REGISTRY) == {"spaces", "devices", "strategies", "estimators", "evaluators", "exporters"}
+    known = {"spaces", "devices", "strategies", "estimators", "evaluators", "exporters", "simulators"}
+    assert set(registry.REGISTRY) == known
 
 
 def test_unknown_names_list_the_choices() -> None:
