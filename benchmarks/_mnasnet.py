@@ -8,12 +8,14 @@ the activations are ReLU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 from _data import folder
 
+from hwnas.core.count import macs
 from hwnas.core.net import NetSpec
 from hwnas.spaces.builder import Builder
 
@@ -46,6 +48,21 @@ def lower(row: Mapping[Hashable, Any]) -> NetSpec:
     net.global_pool("pool")
     net.linear("classifier", CLASSES)
     return net.build()
+
+
+def counted_macs(net: NetSpec) -> int:
+    """What the column `macs` counts: beside multiply-accumulates four for each normalised value, and one for each value
+    of a mean and each bias.
+    """
+    extra = 0
+    for op in net.ops:
+        if op.norm:
+            extra += 4 * math.prod(op.out_shape)
+        elif op.kind == "global_pool":
+            extra += math.prod(net.shape(op.inputs[0]))
+        elif op.bias:
+            extra += math.prod(op.out_shape)
+    return macs(net) + extra
 
 
 def _block(net: Builder, width: int, stride: int, expansion: int, kernel: int, excited: bool) -> None:

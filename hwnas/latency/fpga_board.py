@@ -34,8 +34,8 @@ class Lanes(BaseModel):
     channels: PositiveInt = 16
     """Of output pixels, side by side: rows x channels each cycle."""
     line_buffers: bool = True
-    """Whether a pool takes its whole window each cycle, out of line buffers (Qiu et al., FPGA 2016, section 5); else
-    one value of it. A depthwise convolution always takes one."""
+    """Whether a pool takes its whole window each cycle, out of line buffers (Qiu et al., "Going deeper with
+    embedded FPGA platform", FPGA 2016); else one value of it. A depthwise convolution always takes one."""
 
 
 class Board(BaseModel):
@@ -44,16 +44,16 @@ class Board(BaseModel):
     `sharing` says who computes what, and when:
 
     - ``pipeline``: each layer has a processing element of its own, with multipliers in proportion to its work; tiles go
-      from one to the next on the chip, and all work at once (FNAS, arXiv 1901.11211, section 3).
+      from one to the next on the chip, and all work at once (FNAS, arXiv 1901.11211).
     - ``engines``: one array of multipliers takes the convolutions in turn, the lanes take everything else, and both
       work at once where tiles are ready (Xilinx's DPU, PG338).
     - ``turns``: the same, but one layer after the other (Zhang et al., FPGA 2015). So it is for one image where several
-      such arrays work side by side on different images, as in Shen et al., ISCA 2017, section 4.
+      such arrays work side by side on different images, as in Shen et al., ISCA 2017.
 
-    Without an `unroll` the array is chosen for the network (Zhang et al., section 4): for each layer of a pipeline, or
-    for all layers together.
+    Without an `unroll` the array is chosen for the network: for each layer of a pipeline, or for all layers together
+    (Zhang et al., section 3).
 
-    `reuse` is the order of a layer's tasks (FNAS, section 3.3): ``output`` finishes an output tile before the next,
+    `reuse` is the order of a layer's tasks (FNAS-Sched): ``output`` finishes an output tile before the next,
     ``input`` uses an input tile for all output tiles, ``alternate`` changes from layer to layer.
     """
 

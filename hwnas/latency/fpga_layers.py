@@ -1,7 +1,7 @@
 """From a network and a board to the tasks of `fpga_schedule`: who computes what, and which values stay on the chip.
 
-Sources: FNAS (Jiang et al., DAC 2019, arXiv 1901.11211), section 3.1, for the pipeline; Zhang et al., FPGA 2015,
-section 4, for the array of multipliers.
+Sources: FNAS (Jiang et al., DAC 2019, arXiv 1901.11211) for the pipeline, its part FNAS-Design; Zhang et al., FPGA
+2015, section 3, for the array of multipliers.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _joined(net: NetSpec) -> tuple[_Reads, _Reads, int | None]:
 
     An activation is a comparison or a short table in a value's way and takes no time of its own; zeros are known before
     anything runs. An addition joins the operator that makes the later of its two values, where nobody else reads that:
-    the other value is added on the way out (UG1414 calls this fusion of convolution and eltwise).
+    the other value is added on the way out.
     """
     made: dict[int, int | None] = {INPUT: INPUT}
     readers = Counter(i for op in net.ops for i in set(op.inputs))
@@ -153,7 +153,7 @@ def elements_of(works: Sequence[Work], board: Board) -> list[Element]:
 
 def _array(works: Sequence[Work], board: Board) -> tuple[int, int, int]:
     """Rows, input and output channels of a shared array: those of an overlay, or Tn x Tm with the fewest cycles for all
-    layers together (Zhang et al., section 4.3).
+    layers together (Zhang et al., section 3.5).
     """
     if board.unroll is not None:
         return board.unroll.rows, board.unroll.inputs, board.unroll.outputs
@@ -199,7 +199,7 @@ def _shares(macs: Sequence[int], multipliers: int) -> list[int]:
 def layers_of(net: NetSpec, board: Board) -> tuple[list[Layer], list[tuple[Work, Part]]]:
     """The tasks of a network on a board, layer by layer, and the operators that they come from.
 
-    A task takes the longer of its computation and its share of what its tile moves (Zhang et al., section 4.2: double
+    A task takes the longer of its computation and its share of what its tile moves (Zhang et al., section 4.3: double
     buffers). The elements of a pipeline run side by side: each has bandwidth in proportion to its bytes.
 
     Raises:

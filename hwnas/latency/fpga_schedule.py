@@ -1,6 +1,6 @@
 """The graph of tile tasks that an FPGA accelerator runs, and the walk that finds when each is done.
 
-As in FNAS (Jiang et al., DAC 2019, arXiv 1901.11211, sections 3.2 and 3.3): every layer is cut into tiles, a task makes
+As in FNAS (Jiang et al., DAC 2019, arXiv 1901.11211: FNAS-GG, FNAS-Sched): every layer is cut into tiles, a task makes
 from input tiles and weights a part of an output tile, and it starts when its processing element is free and the tiles
 that it reads are complete. Each processing element takes its tasks in a fixed order (list scheduling): layer by layer,
 in a layer tile by tile over rows and columns, and there by one of two orders of reuse.

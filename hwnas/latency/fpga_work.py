@@ -1,8 +1,8 @@
 """One operator cut into tile tasks: how long a task computes, and what it moves.
 
 Sources: Zhang et al., "Optimizing FPGA-based accelerator design for deep convolutional neural networks", FPGA 2015,
-section 4 (cycles of a tile; transfers hidden behind computation by double buffers); FNAS (Jiang et al., DAC 2019,
-arXiv 1901.11211), section 3.3, for the two orders of reuse.
+section 3 (cycles of a tile) and 4.3 (transfers hidden behind computation by double buffers); FNAS (Jiang et al., DAC
+2019, arXiv 1901.11211), its part FNAS-Sched, for the two orders of reuse.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def _tile(work: Work, element: Element, plan: Plan) -> tuple[int, int]:
 
 
 def _on_chip(work: Work, element: Element, plan: Plan, tiling: Tiling, read: float, written: float) -> float:
-    """Bytes of values between tile buffers and processing element (FNAS, section 3.3).
+    """Bytes of values between tile buffers and processing element (FNAS-Sched).
 
     By output, partial sums stay in the element and inputs are read for each of its output tiles; by input, inputs are
     read once and partial sums are written, and read again, for each input tile but the first.
