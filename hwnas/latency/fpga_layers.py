@@ -208,8 +208,11 @@ def layers_of(net: NetSpec, board: Board) -> tuple[list[Layer], list[tuple[Work,
     pipelined = board.sharing == "pipeline"
     nodes = nodes_of(net, board)
     elements = elements_of([node.work for node in nodes], board)
-    held = pipelined and sum(node.work.weights for node in nodes) * board.bytes_per_value <= board.on_chip_bytes // 2
-    parts = [cut(node.work, element, _plan(node, board, held)) for node, element in zip(nodes, elements, strict=True)]
+    held = _held([node.work for node in nodes], board) if pipelined else set()
+    parts = [
+        cut(node.work, element, _plan(node, board, place in held))
+        for place, (node, element) in enumerate(zip(nodes, elements, strict=True))
+    ]
     moved = [float(part.transfer.sum()) for part in parts]
     layers = []
     for place, (node, part) in enumerate(zip(nodes, parts, strict=True)):
@@ -219,6 +222,20 @@ def layers_of(net: NetSpec, board: Board) -> tuple[list[Layer], list[tuple[Work,
         engine = place if pipelined else ARRAY if board.sharing == "turns" or node.work.sums_channels else LANES
         layers.append(Layer(engine, node.sources, node.addends, part.tiling, task_us))
     return layers, [(node.work, part) for node, part in zip(nodes, parts, strict=True)]
+
+
+def _held(works: Sequence[Work], board: Board) -> set[int]:
+    """The layers of a pipeline whose weights stay on the chip from before the first image: as many as fit.
+
+    The smallest come first: they belong to the layers of the most tiles, each of which would fetch them again.
+    """
+    held, used = set(), 0
+    for place in sorted(range(len(works)), key=lambda i: works[i].weights):
+        used += works[place].weights * board.bytes_per_value
+        if used > board.on_chip_bytes // 2:
+            break
+        held.add(place)
+    return held
 
 
 def _plan(node: Node, board: Board, held: bool) -> Plan:
