@@ -1,7 +1,8 @@
 """The simulator of FPGA accelerators: a network's tile tasks, walked (FNAS, Jiang et al., DAC 2019, arXiv 1901.11211).
 
 What is not in it: the time from a request to the first task, pipeline depths of the multipliers, rows of external
-memory that open and close, and buffers that fill up because a reader is late.
+memory that open and close, buffers that fill up because a reader is late, and two engines that move at the same time
+(each has the whole bandwidth then).
 """
 
 from __future__ import annotations
