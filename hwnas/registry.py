@@ -25,6 +25,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
     "simulators": {
         "roofline": "hwnas.latency.roofline:Roofline",
+        "fpga_tiles": "hwnas.latency.fpga_tiles:FpgaTiles",
         "systolic": "hwnas.latency.systolic:Systolic",
     },
     "evaluators": {"predictor": "hwnas.evaluators.predictor:AccuracyPredictor"},

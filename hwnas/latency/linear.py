@@ -1,0 +1,75 @@
+"""`Linear`: latency as a weighted sum over the operators of a network, by ridge regression on relative errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwnas.core.metrics import Floats
+from hwnas.core.net import NetSpec
+from hwnas.latency.op_features import feature_matrix, feature_names
+
+STRENGTHS = tuple(np.logspace(-3, 3, 13).tolist())
+"""Of the ridge, for standardised features; the best by leaving one out is taken."""
+FAR = 10.0
+"""Standard deviations beyond which a feature counts no further."""
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """Weights of standardised sums over operators, of N networks that it was fitted on."""
+
+    names: tuple[str, ...]
+    centre: Floats
+    scale: Floats
+    weights: Floats
+    constant: float
+    blind: Floats
+    """What the regression says of each of its own networks when it is left out, in ms."""
+
+    @classmethod
+    def fit(cls, nets: Sequence[NetSpec], latency_ms: Floats, *, constant: bool = False) -> Linear:
+        """Fit on N networks; `constant` takes the geometric mean instead, for any network."""
+        if constant:
+            mean = float(np.exp(np.log(latency_ms).mean()))
+            none = np.zeros(0)
+            return cls((), none, none, none, mean, np.full(len(latency_ms), mean))
+        from sklearn.linear_model import RidgeCV
+
+        names = feature_names(nets)
+        sums = feature_matrix(nets, names)
+        centre, scale = sums.mean(0), sums.std(0) + 1e-9
+        unit = float(latency_ms.mean())
+        importance = (unit / latency_ms) ** 2  # so that 1% counts the same at every size
+        found = RidgeCV(STRENGTHS, scoring="neg_mean_squared_error", store_cv_results=True)
+        found.fit((sums - centre) / scale, latency_ms / unit, sample_weight=importance)
+        best = int(np.argmin([abs(strength - found.alpha_) for strength in STRENGTHS]))
+        blind = unit * _left_out((sums - centre) / scale, latency_ms / unit, importance, STRENGTHS[best])
+        return cls(names, centre, scale, unit * found.coef_, unit * float(found.intercept_), blind)
+
+    def predict(self, nets: Sequence[NetSpec]) -> Floats:
+        """N latencies in ms; below 0 where a network is far from what was measured."""
+        if not self.names:
+            return np.full(len(nets), self.constant)
+        sums = (feature_matrix(nets, self.names) - self.centre) / self.scale
+        return np.asarray(np.clip(sums, -FAR, FAR) @ self.weights + self.constant, dtype=np.float64)
+
+    def left_out(self) -> Floats:
+        """What it says of each of its own networks when that one is left out, in ms."""
+        return self.blind
+
+
+def _left_out(rows: Floats, target: Floats, importance: Floats, strength: float) -> Floats:
+    """Leave-one-out predictions of a ridge regression, from the diagonal of its hat matrix (Allen's PRESS, 1974)."""
+    root = np.sqrt(importance)[:, None]
+    mean_row = (importance @ rows) / importance.sum()
+    mean_target = float(importance @ target / importance.sum())
+    left, sizes, _ = np.linalg.svd((rows - mean_row) * root, full_matrices=False)
+    shrunk = sizes**2 / (sizes**2 + strength)
+    goal = (target - mean_target) * root[:, 0]
+    fitted = (left * shrunk) @ (left.T @ goal)
+    hat = np.einsum("ij,j,ij->i", left, shrunk, left) + importance / importance.sum()
+    residual = (goal - fitted) / np.maximum(1 - hat, 1e-3)
+    return np.asarray(target - residual / root[:, 0], dtype=np.float64)

@@ -1,0 +1,228 @@
+"""Few-shot transfer: a new device's latency from ten or so of its measurements, and what other devices showed.
+
+Every device is a weighted sum over operators. `Prior.learn` fits the weights of the known devices; their mean and
+covariance are the prior of a new device's (an empirical Bayes linear model: Bishop, PRML, 2006, section 3.5).
+Runtimes differ in which operators they run at all, those that the output depends on or all that are written, so there
+is a model for each view, one for both together, and several noise levels; the few measurements weigh them by their
+evidence (Bayesian model averaging: Hoeting et al., Statistical Science 1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from hwnas.core.errors import InputError
+from hwnas.core.metrics import Floats, Prediction
+from hwnas.core.net import NetSpec
+from hwnas.latency.op_features import VIEWS, View, feature_matrix, feature_names
+from hwnas.latency.tail import Tail
+
+HYPOTHESES: tuple[tuple[View, ...], ...] = (("written",), ("read",), ("written", "read"))
+NOISES = (0.02, 0.05, 0.1, 0.2)
+"""Standard deviations of a measurement, and of what a weighted sum leaves out, over the device's mean latency."""
+EXPECTED_NOISE = 0.15
+OWN = 0.05
+"""Standard deviation of what each weight of a new device has for itself, over the mean latency, for features of 0 to 1.
+This and `EXPECTED_NOISE` were chosen on HELP's four validation devices (benchmarks/transfer.py)."""
+STRENGTH = 0.1
+"""Of the ridge by which a known device's weights are fitted, for features of 0 to 1 and latencies of mean 1."""
+SAMPLE = 1000
+"""Networks over which the uncertainty is averaged when the next one is chosen."""
+NORMAL_90 = 1.645
+"""Half-width of 90% of a normal distribution, in standard deviations."""
+LEAST_SOURCE = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A known device: N networks and their medians in ms; of a table, sums over its rows serve."""
+
+    nets: Sequence[NetSpec]
+    latency_ms: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """Features of 0 to 1 over the sources' networks, for one hypothesis; the first is a constant."""
+
+    views: tuple[View, ...]
+    names: tuple[tuple[str, ...], ...]
+    least: Floats
+    extent: Floats
+    kept: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, views: tuple[View, ...], nets: Sequence[NetSpec]) -> _Columns:
+        names = tuple(feature_names(nets, view) for view in views)
+        raw = _raw(nets, views, names)
+        least, extent = raw.min(0), np.ptp(raw, axis=0)
+        moving = np.flatnonzero(extent > 1e-9 * np.abs(raw).max(0))
+        scaled = (raw[:, moving] - least[moving]) / extent[moving]
+        _, first = np.unique(np.round(scaled, 9), axis=1, return_index=True)  # equal columns would count twice
+        return cls(views, names, least, extent, moving[np.sort(first)])
+
+    def __call__(self, nets: Sequence[NetSpec]) -> Floats:
+        """N x F."""
+        raw = _raw(nets, self.views, self.names)
+        scaled = (raw[:, self.kept] - self.least[self.kept]) / self.extent[self.kept]
+        return np.concatenate([np.ones((len(nets), 1)), scaled], axis=1)
+
+
+def _raw(nets: Sequence[NetSpec], views: tuple[View, ...], names: tuple[tuple[str, ...], ...]) -> Floats:
+    return np.concatenate([feature_matrix(nets, own, view) for view, own in zip(views, names, strict=True)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Belief:
+    """Weights of one hypothesis, over the device's mean latency: mean F, covariance F x F."""
+
+    columns: _Columns
+    mean: Floats
+    covariance: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What known devices tell of an unknown one."""
+
+    beliefs: tuple[_Belief, ...]
+
+    @classmethod
+    def learn(cls, sources: Sequence[Source]) -> Prior:
+        """From one known device or more.
+
+        Raises:
+            InputError: there is none, one has fewer than 20 networks, or a latency that is no positive number.
+        """
+        if not sources:
+            raise InputError("a transfer needs a known device: profile one, and give its table or measurements")
+        for source in sources:
+            times = np.asarray(source.latency_ms)
+            if len(source.nets) != len(times) or len(times) < LEAST_SOURCE or not np.all(times > 0):
+                raise InputError(f"each known device needs {LEAST_SOURCE} networks and a positive latency for each")
+        every = {net.key(): net for source in sources for net in source.nets}
+        beliefs = []
+        for views in HYPOTHESES:
+            columns = _Columns.of(views, list(every.values()))
+            rows = dict(zip(every, columns(list(every.values())), strict=True))
+            weights = np.array([_weights(source, rows) for source in sources])
+            apart = weights - weights.mean(0)
+            own = OWN**2 * np.eye(weights.shape[1])
+            beliefs.append(_Belief(columns, weights.mean(0), apart.T @ apart / len(weights) + own))
+        return cls(tuple(beliefs))
+
+    def choose(self, candidates: Sequence[NetSpec], count: int) -> list[int]:
+        """Indices of the `count` networks whose measurements tell most, the most telling first.
+
+        Each next one leaves all of them the least variance on average (an A-optimal design, greedily), summed over the
+        hypotheses.
+        """
+        count = min(count, len(candidates))
+        spread = np.linspace(0, len(candidates) - 1, min(SAMPLE, len(candidates))).astype(np.intp)
+        states = []
+        for belief in self.beliefs:
+            rows = belief.columns(candidates)
+            states.append((rows, belief.covariance / float(np.einsum("ij,jk,ik->", rows, belief.covariance, rows))))
+        noises = [EXPECTED_NOISE**2 * found[0, 0] / belief.covariance[0, 0] for (_, found), belief in zip(states, self.beliefs, strict=True)]
+        chosen: list[int] = []
+        for _ in range(count):
+            gain = np.zeros(len(candidates))
+            for (rows, covariance), noise in zip(states, noises, strict=True):
+                told = rows @ covariance
+                variance = np.einsum("ij,ij->i", told, rows) + noise
+                gain += ((told @ rows[spread].T) ** 2).mean(1) / variance
+            gain[chosen] = -1.0
+            best = int(np.argmax(gain))
+            chosen.append(best)
+            states = [(rows, _after(covariance, rows[best], noise)) for (rows, covariance), noise in zip(states, noises, strict=True)]
+        return chosen
+
+    def fit(self, nets: Sequence[NetSpec], latency_ms: Sequence[float] | Floats, p90_ms: Floats | None = None) -> Transfer:
+        """The new device, from a few of its networks: medians in ms, and p90s where they are known.
+
+        Raises:
+            InputError: there is none, or a latency is no positive number.
+        """
+        times = np.asarray(latency_ms, dtype=np.float64)
+        if not len(nets) or len(times) != len(nets) or not np.all(np.isfinite(times) & (times > 0)):
+            raise InputError("a transfer needs a few networks and a positive latency for each")
+        models = [model for belief in self.beliefs for model in _posteriors(belief, nets, times)]
+        evidence = np.array([model.log_evidence for model in models])
+        shares = np.exp(evidence - evidence.max())
+        transfer = Transfer(tuple(models), shares / shares.sum())
+        tail = Tail.fit(transfer.predict(nets), times, times if p90_ms is None else np.asarray(p90_ms, dtype=np.float64))
+        return Transfer(transfer.models, transfer.shares, tail)
+
+
+@dataclass(frozen=True, eq=False)
+class _Posterior:
+    """A hypothesis after the measurements, in ms."""
+
+    columns: _Columns
+    mean: Floats
+    covariance: Floats
+    noise_ms: float
+    log_evidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """A device known from a few measurements; made by `Prior.fit`."""
+
+    models: tuple[_Posterior, ...]
+    shares: Floats
+    """How much each model counts; their sum is 1."""
+    tail: Tail = field(default_factory=Tail)
+
+    def predict(self, nets: Sequence[NetSpec]) -> Floats:
+        """N medians in ms."""
+        return self.estimate(nets).median
+
+    def estimate(self, nets: Sequence[NetSpec]) -> Prediction:
+        """N medians, p90s and bounds of nine in ten medians, in ms."""
+        means, variances = np.zeros((len(self.models), len(nets))), np.zeros((len(self.models), len(nets)))
+        rows: dict[tuple[View, ...], Floats] = {}
+        for place, model in enumerate(self.models):
+            if model.columns.views not in rows:
+                rows[model.columns.views] = model.columns(nets)
+            own = rows[model.columns.views]
+            means[place] = own @ model.mean
+            variances[place] = np.einsum("ij,jk,ik->i", own, model.covariance, own) + model.noise_ms**2
+        median = self.shares @ means
+        spread = NORMAL_90 * np.sqrt(np.maximum(self.shares @ (variances + means**2) - median**2, 0.0))
+        return Prediction(median, self.tail(median), np.maximum(median - spread, 0.0), median + spread)
+
+
+def _weights(source: Source, rows: dict[str, Floats]) -> Floats:
+    """Of a known device, over its mean latency."""
+    own = np.array([rows[net.key()] for net in source.nets])
+    target = np.asarray(source.latency_ms) / np.mean(source.latency_ms)
+    found = np.linalg.solve(own.T @ own + STRENGTH * np.eye(own.shape[1]), own.T @ target)
+    return np.asarray(found, dtype=np.float64)
+
+
+def _posteriors(belief: _Belief, nets: Sequence[NetSpec], times: Floats) -> list[_Posterior]:
+    """One for each noise level."""
+    rows = belief.columns(nets)
+    expected = rows @ belief.mean
+    unit = float(times.mean() / expected.mean())
+    rest = times / unit - expected
+    models = []
+    for noise in NOISES:
+        told = belief.covariance @ rows.T
+        factor = cho_factor(rows @ told + noise**2 * np.eye(len(nets)))
+        evidence = -0.5 * float(rest @ cho_solve(factor, rest)) - float(np.log(np.diag(factor[0])).sum())
+        mean = unit * (belief.mean + told @ cho_solve(factor, rest))
+        covariance = unit**2 * (belief.covariance - told @ cho_solve(factor, told.T))
+        models.append(_Posterior(belief.columns, mean, covariance, unit * noise, evidence))
+    return models
+
+
+def _after(covariance: Floats, row: Floats, noise: float) -> Floats:
+    told = covariance @ row
+    return np.asarray(covariance - np.outer(told, told) / (row @ told + noise), dtype=np.float64)
