@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from _cells import EveryEdge
 from _common import finish, log, markdown, parser
 from _data import cell_edges, help_cells
 from _data import cells as official_counts
@@ -28,6 +27,7 @@ from hwnas.core.count import macs, params
 from hwnas.core.metrics import Floats
 from hwnas.core.net import NetSpec
 from hwnas.latency.fpga_tiles import FpgaTiles
+from hwnas.spaces.nasbench201 import NasBench201
 
 NAME = "simulator_fpga"
 DPUS = ("ZCU102", "VCK190")
@@ -154,7 +154,7 @@ def take(count: int, limit: int) -> list[int]:
 
 def cells(limit: int | None) -> dict[str, Any]:
     """NAS-Bench-201 on the ZC706."""
-    space, edges = EveryEdge(), cell_edges()
+    space, edges = NasBench201(), cell_edges()
     published = help_cells()["fpga"].to_numpy(dtype=np.float64)
     where = take(len(published), limit or len(published))
     log(f"{len(where)} cells")

@@ -22,6 +22,9 @@ REGISTRY: dict[str, dict[str, str]] = {
     "estimators": {
         "lut": "hwnas.latency.lut:TableSum",
         "corrected_lut": "hwnas.latency.lut:CorrectedTable",
+        "simulated": "hwnas.latency.simulated:SimulatedLatency",
+        "gcn": "hwnas.latency.gcn:GCN",
+        "transfer": "hwnas.latency.transfer:Prior",
     },
     "simulators": {
         "roofline": "hwnas.latency.roofline:Roofline",

@@ -8,16 +8,18 @@ regression, for it needs few measurements and reaches far; the graph networks le
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwnas.core.errors import InputError
 from hwnas.core.metrics import Floats, Prediction
 from hwnas.core.net import NetSpec
+from hwnas.latency import fitting
 from hwnas.latency.domain import Domain
 from hwnas.latency.gcn_network import Ensemble, Shape, Training, predict, train
-from hwnas.latency.graphs import Graph, GraphBatch, batch, graph
+from hwnas.latency.graphs import GraphBatch, batch, graph
 from hwnas.latency.linear import Linear
 from hwnas.latency.tail import Tail
 
@@ -25,25 +27,29 @@ LEAST = 20
 """Networks below which nothing is fitted: each member must leave some out."""
 PARTS = (0.0, 0.5, 1.0)
 """How much of what the graph networks say is taken; where few networks were measured, nothing may be best."""
-BLOCKED = 0.2
-"""Of the least measured latency: what the linear part says below that is out of its depth."""
+FLOOR = 0.2
+"""Of the least measured latency: what the linear part says below that is raised to it, since it is no time."""
 
 
-@dataclass
 class GCN:
     """A predictor; `fit` it before use. Member e of the ensemble leaves out one network in `members`.
 
     What the members say of the networks that they left out bounds the error of new ones (cross-conformal prediction,
-    Vovk 2015).
+    Vovk, Annals of Mathematics and Artificial Intelligence 2015). Without `linear` the graph networks stand alone.
     """
 
-    members: int = 5
-    shape: Shape = Shape()
-    training: Training = Training()
-    linear: bool = True
-    """Whether the ridge regression takes part."""
-    seed: int = 0
-    _state: _Fitted | None = field(default=None, init=False, repr=False)
+    def __init__(
+        self,
+        *,
+        members: int = 5,
+        shape: Shape | None = None,
+        training: Training | None = None,
+        linear: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.members, self.linear, self.seed = members, linear, seed
+        self.shape, self.training = shape or Shape(), training or Training()
+        self._state: _Fitted | None = None
 
     def fit(self, nets: Sequence[NetSpec], latency_ms: Sequence[float] | Floats, p90_ms: Floats | None = None) -> GCN:
         """Fit on N measured networks: medians, and p90s where they are known.
@@ -54,37 +60,16 @@ class GCN:
         times = np.asarray(latency_ms, dtype=np.float64)
         if len(nets) < LEAST or len(times) != len(nets) or not np.all(np.isfinite(times) & (times > 0)):
             raise InputError(
-                f"{len(nets)} networks and {len(times)} latencies: the GCN wants {LEAST} or more networks and a positive "
-                "latency for each"
+                f"{len(nets)} networks and {len(times)} latencies: the GCN wants {LEAST} networks or more, and a "
+                "positive latency for each"
             )
         graphs = [graph(net) for net in nets]
         domain = Domain.of(graphs)
         batched = batch(graphs, domain.classes, domain.most_nodes)
         order = np.random.default_rng(self.seed).permutation(len(nets))
         held = [np.sort(order[member :: self.members]) for member in range(self.members)]
-        kept = [np.setdiff1d(np.arange(len(nets)), rows) for rows in held]
-        shortest = min(len(rows) for rows in kept)  # the members train side by side: as many rows each
-        rows = np.stack([part[:shortest] for part in kept])
-        bases = [self._base(nets, times, part) for part in rows]
-        floor = BLOCKED * float(times.min())
-        own = np.stack([np.maximum(base.left_out(), floor) for base in bases])
-        logs = np.log(times[rows] / own)
-        centre, scale = logs.mean(1, keepdims=True), np.maximum(logs.std(1, keepdims=True), 1e-6)
-        targets = ((logs - centre) / scale).astype(np.float32)
-        net = train(batched, targets, rows, self.shape, self.training, self.seed)
-        fitted = _Fitted(domain, bases, net, centre, scale, floor)
-        said = fitted.members(nets, batched)
-        # Each network by the member that left it out.
-        blind = np.zeros((len(PARTS), len(nets)))
-        for number, part in enumerate(PARTS):
-            for member, rows_out in enumerate(held):
-                blind[number, rows_out] = fitted.combine(said, part)[member, rows_out]
-        errors = np.abs(blind - np.log(times))
-        fitted.part = PARTS[int(np.argmin(errors.mean(1)))]
-        fitted.errors = np.sort(errors[PARTS.index(fitted.part)])
-        median = np.exp(blind[PARTS.index(fitted.part)])
-        fitted.tail = Tail.fit(median, times, np.asarray(times if p90_ms is None else p90_ms, dtype=np.float64))
-        self._state = fitted
+        fitted = self._trained(nets, times, batched, domain, held)
+        self._state = fitted.judged(nets, times, times if p90_ms is None else np.asarray(p90_ms), batched, held)
         return self
 
     def predict(self, nets: Sequence[NetSpec]) -> Floats:
@@ -101,34 +86,47 @@ class GCN:
         Raises:
             InputError: as `predict`.
         """
-        fitted = self._fitted()
-        if not nets:
+        if self._state is None:
+            raise InputError("the GCN is not fitted: call fit(nets, latency_ms) first")
+        if not len(nets):
             none = np.zeros(0)
             return Prediction(none, none, none, none)
+        fitted = self._state
         graphs = [graph(net) for net in nets]
         fitted.domain.refuse_others(graphs)
         batched = batch(graphs, fitted.domain.classes, fitted.domain.most_nodes)
-        logs = fitted.combine(fitted.members(nets, batched), fitted.part).mean(0)
-        median = np.exp(logs)
-        spread = np.exp(fitted.bound(share))
+        median = np.exp(fitted.combine(fitted.members(nets, batched), fitted.part).mean(0))
+        spread = np.exp(fitting.bound(fitted.errors, share))
         return Prediction(median, fitted.tail(median), median / spread, median * spread)
 
-    def _base(self, nets: Sequence[NetSpec], times: Floats, rows: np.ndarray) -> Linear:
-        return Linear.fit([nets[row] for row in rows], times[rows], constant=not self.linear)
+    def _trained(
+        self,
+        nets: Sequence[NetSpec],
+        times: Floats,
+        batched: GraphBatch,
+        domain: Domain,
+        held: Sequence[NDArray[np.intp]],
+    ) -> _Fitted:
+        """Every member, trained without the networks held out of it."""
+        kept = [np.setdiff1d(np.arange(len(nets)), rows) for rows in held]
+        rows = np.stack([part[: min(map(len, kept))] for part in kept])  # as many each: they train side by side
+        bases = [Linear.fit([nets[row] for row in part], times[part], constant=not self.linear) for part in rows]
+        floor = FLOOR * float(times.min())
+        # The ratio to what the linear part says of a network when it is left out: on its own it is too good.
+        ratios = np.log(times[rows] / np.maximum([base.blind for base in bases], floor))
+        centre, scale = ratios.mean(1, keepdims=True), np.maximum(ratios.std(1, keepdims=True), 1e-6)
+        targets = ((ratios - centre) / scale).astype(np.float32)
+        ensemble = train(batched, targets, rows, self.shape, self.training, self.seed)
+        return _Fitted(domain, tuple(bases), ensemble, centre, scale, floor)
 
-    def _fitted(self) -> _Fitted:
-        if self._state is None:
-            raise InputError("the GCN is not fitted: call fit(nets, latency_ms) first")
-        return self._state
 
-
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _Fitted:
     """What `fit` found; logarithms of milliseconds inside."""
 
     domain: Domain
-    bases: list[Linear]
-    net: Ensemble
+    bases: tuple[Linear, ...]
+    ensemble: Ensemble
     centre: Floats
     scale: Floats
     floor: float
@@ -139,16 +137,27 @@ class _Fitted:
     def members(self, nets: Sequence[NetSpec], batched: GraphBatch) -> tuple[Floats, Floats]:
         """What the linear part and the graph networks of each member say: E x N each."""
         base = np.stack([np.log(np.maximum(base.predict(nets), self.floor)) for base in self.bases])
-        return base, predict(self.net, batched)
+        return base, predict(self.ensemble, batched)
 
     def combine(self, said: tuple[Floats, Floats], part: float) -> Floats:
         """E x N logarithms; the mean ratio to the linear part is always taken, of the rest `part`."""
         return np.asarray(said[0] + self.centre + part * self.scale * said[1], dtype=np.float64)
 
-    def bound(self, share: float) -> float:
-        """What `share` of new errors stay under, in logarithms."""
-        rank = min(int(np.ceil(share * (len(self.errors) + 1))), len(self.errors))
-        return float(self.errors[rank - 1])
-
-
-__all__ = ["GCN", "Graph", "Shape", "Training"]
+    def judged(
+        self,
+        nets: Sequence[NetSpec],
+        times: Floats,
+        p90s: Floats,
+        batched: GraphBatch,
+        held: Sequence[NDArray[np.intp]],
+    ) -> _Fitted:
+        """With the best part, the errors and the tail by what each member says of the networks it left out."""
+        said = self.members(nets, batched)
+        member = np.zeros(len(nets), dtype=np.intp)
+        for number, rows in enumerate(held):
+            member[rows] = number
+        blind = np.stack([self.combine(said, part)[member, np.arange(len(nets))] for part in PARTS])
+        errors = np.abs(blind - np.log(times))
+        best = int(np.argmin(errors.mean(1)))
+        tail = Tail.fit(np.exp(blind[best]), times, p90s)
+        return replace(self, part=PARTS[best], errors=errors[best], tail=tail)

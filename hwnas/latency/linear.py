@@ -43,10 +43,9 @@ class Linear:
         centre, scale = sums.mean(0), sums.std(0) + 1e-9
         unit = float(latency_ms.mean())
         importance = (unit / latency_ms) ** 2  # so that 1% counts the same at every size
-        found = RidgeCV(STRENGTHS, scoring="neg_mean_squared_error", store_cv_results=True)
-        found.fit((sums - centre) / scale, latency_ms / unit, sample_weight=importance)
-        best = int(np.argmin([abs(strength - found.alpha_) for strength in STRENGTHS]))
-        blind = unit * _left_out((sums - centre) / scale, latency_ms / unit, importance, STRENGTHS[best])
+        rows = (sums - centre) / scale
+        found = RidgeCV(STRENGTHS).fit(rows, latency_ms / unit, sample_weight=importance)
+        blind = unit * _left_out(rows, latency_ms / unit, importance, float(found.alpha_))
         return cls(names, centre, scale, unit * found.coef_, unit * float(found.intercept_), blind)
 
     def predict(self, nets: Sequence[NetSpec]) -> Floats:
@@ -55,10 +54,6 @@ class Linear:
             return np.full(len(nets), self.constant)
         sums = (feature_matrix(nets, self.names) - self.centre) / self.scale
         return np.asarray(np.clip(sums, -FAR, FAR) @ self.weights + self.constant, dtype=np.float64)
-
-    def left_out(self) -> Floats:
-        """What it says of each of its own networks when that one is left out, in ms."""
-        return self.blind
 
 
 def _left_out(rows: Floats, target: Floats, importance: Floats, strength: float) -> Floats:

@@ -19,7 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 from hwnas.core.errors import InputError
 from hwnas.core.metrics import Floats, Prediction
 from hwnas.core.net import NetSpec
-from hwnas.latency.op_features import VIEWS, View, feature_matrix, feature_names
+from hwnas.latency.op_features import View, feature_matrix, feature_names
 from hwnas.latency.tail import Tail
 
 HYPOTHESES: tuple[tuple[View, ...], ...] = (("written",), ("read",), ("written", "read"))
@@ -124,25 +124,19 @@ class Prior:
         """
         count = min(count, len(candidates))
         spread = np.linspace(0, len(candidates) - 1, min(SAMPLE, len(candidates))).astype(np.intp)
-        states = []
-        for belief in self.beliefs:
-            rows = belief.columns(candidates)
-            states.append((rows, belief.covariance / float(np.einsum("ij,jk,ik->", rows, belief.covariance, rows))))
-        noises = [EXPECTED_NOISE**2 * found[0, 0] / belief.covariance[0, 0] for (_, found), belief in zip(states, self.beliefs, strict=True)]
+        states = [(belief.columns(candidates), belief.covariance) for belief in self.beliefs]
         chosen: list[int] = []
         for _ in range(count):
-            gain = np.zeros(len(candidates))
-            for (rows, covariance), noise in zip(states, noises, strict=True):
-                told = rows @ covariance
-                variance = np.einsum("ij,ij->i", told, rows) + noise
-                gain += ((told @ rows[spread].T) ** 2).mean(1) / variance
+            gain = sum((_gain(rows, covariance, spread) for rows, covariance in states), np.zeros(len(candidates)))
             gain[chosen] = -1.0
             best = int(np.argmax(gain))
             chosen.append(best)
-            states = [(rows, _after(covariance, rows[best], noise)) for (rows, covariance), noise in zip(states, noises, strict=True)]
+            states = [(rows, _after(covariance, rows[best])) for rows, covariance in states]
         return chosen
 
-    def fit(self, nets: Sequence[NetSpec], latency_ms: Sequence[float] | Floats, p90_ms: Floats | None = None) -> Transfer:
+    def fit(
+        self, nets: Sequence[NetSpec], latency_ms: Sequence[float] | Floats, p90_ms: Floats | None = None
+    ) -> Transfer:
         """The new device, from a few of its networks: medians in ms, and p90s where they are known.
 
         Raises:
@@ -155,7 +149,9 @@ class Prior:
         evidence = np.array([model.log_evidence for model in models])
         shares = np.exp(evidence - evidence.max())
         transfer = Transfer(tuple(models), shares / shares.sum())
-        tail = Tail.fit(transfer.predict(nets), times, times if p90_ms is None else np.asarray(p90_ms, dtype=np.float64))
+        tail = Tail.fit(
+            transfer.predict(nets), times, times if p90_ms is None else np.asarray(p90_ms, dtype=np.float64)
+        )
         return Transfer(transfer.models, transfer.shares, tail)
 
 
@@ -223,6 +219,15 @@ def _posteriors(belief: _Belief, nets: Sequence[NetSpec], times: Floats) -> list
     return models
 
 
-def _after(covariance: Floats, row: Floats, noise: float) -> Floats:
+def _gain(rows: Floats, covariance: Floats, spread: NDArray[np.intp]) -> Floats:
+    """By what share each of N networks would lower the mean variance over those at `spread`."""
+    told = rows @ covariance
+    variance = np.einsum("ij,ij->i", told, rows)
+    lowered = ((told @ rows[spread].T) ** 2).mean(1) / (variance + EXPECTED_NOISE**2)
+    return np.asarray(lowered / variance[spread].mean(), dtype=np.float64)
+
+
+def _after(covariance: Floats, row: Floats) -> Floats:
+    """The covariance of the weights after a measurement."""
     told = covariance @ row
-    return np.asarray(covariance - np.outer(told, told) / (row @ told + noise), dtype=np.float64)
+    return np.asarray(covariance - np.outer(told, told) / (row @ told + EXPECTED_NOISE**2), dtype=np.float64)
