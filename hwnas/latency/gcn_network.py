@@ -37,7 +37,7 @@ class Shape:
 class Training:
     """How the members are trained: AdamW, one cycle of the learning rate (Smith and Topin 2017), L1 loss as BRP-NAS."""
 
-    epochs: int = 150
+    epochs: int = 100
     batch: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
