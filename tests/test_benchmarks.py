@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_quick_run_ends_with_one_json_line(script: Path, workspace: Path, tmp_path: Path) -> None:
+    if "from _data import" in script.read_text() and "HWNAS_DATA" not in os.environ:
+        pytest.skip("set HWNAS_DATA to the folder that holds help_latency/, latbench_brpnas/ and the others")
     words = ["--quick", "--workspace", str(workspace), "--cache", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, str(script), *words], capture_output=True, text=True, timeout=300, check=False
