@@ -55,7 +55,7 @@ class NotProfiled:
             "failed": [],
         }
         spent = {"seconds": self.seconds, "device_seconds": 0.0}
-        return {"device": self.device, **nothing, **spent, "report_card": [], "error": self.why}
+        return {"device": self.device, "device_kind": None, **nothing, **spent, "report_card": [], "error": self.why}
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class _Run:
 
 def _units(reports: Sequence[ProfileReport | NotProfiled]) -> list[Units]:
     """Every two tables of devices that are the same but for their names."""
-    tables = [(r.device, r.profiled.table) for r in reports if isinstance(r, ProfileReport)]
+    tables = [(r.device.name, r.profiled.table) for r in reports if isinstance(r, ProfileReport)]
     return [
         compare(first, second)
         for first, second in combinations(tables, 2)

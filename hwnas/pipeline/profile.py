@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hwnas.core.progress import Progress, silent
-from hwnas.devices.profile import load_profile
+from hwnas.devices.profile import DeviceProfile, load_profile
 from hwnas.luts.build import TABLE
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.latency import Profiled, profile_space
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ProfileReport:
     """What profiling one device gave."""
 
-    device: str
+    device: DeviceProfile
     table: str
     profiled: Profiled
 
@@ -32,7 +32,8 @@ class ProfileReport:
         """One entry of `devices` in the document of `hwnas profile --json`."""
         profiled = self.profiled
         return {
-            "device": self.device,
+            "device": self.device.name,
+            "device_kind": self.device.device_kind,
             "tables": [self.table],
             "rows": len(profiled.table),
             "estimated": profiled.table.provenance.estimated,
@@ -69,4 +70,4 @@ def profile_device(
     supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
     folder = workspace.table_folder(device, settings.supernet)
     profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress, seconds, strict)
-    return ProfileReport(device, str(folder / TABLE), profiled)
+    return ProfileReport(profile, str(folder / TABLE), profiled)
