@@ -71,9 +71,9 @@ def run(arguments: list[str]) -> int:
     except InfeasibleError as error:
         if "--json" in arguments:
             reachable = {name: list(ends) for name, ends in error.reachable.items()}
-            kind = "simulator" if error.simulated else "real"
-            document = {"schema": 1, "holds": False, "device_kind": kind, "reachable": reachable}
-            document["nearest"] = error.nearest
+            document = {"schema": 1, "holds": False, "reachable": reachable, "nearest": error.nearest}
+            if error.simulated:
+                document |= {"device_kind": "simulator"}
             click.echo(json.dumps(document, indent=2))
         return _fail(str(error), error.exit_code)
     except HwnasError as error:

@@ -138,7 +138,8 @@ def _model(workspace: Workspace, file: Path) -> str:
     space = SupernetFolder(workspace.supernet_folder(name)).space
     model = CorrectedTable.load(space, LatencyTable.read(table), file)
     least, most = model.reachable("p90")
-    return f"p90s from {least:.3g} to {most:.3g} ms, fitted on {len(model.points.median)} networks"
+    networks = "simulated networks" if model.table.provenance.how == "simulated" else "networks"
+    return f"p90s from {least:.3g} to {most:.3g} ms, fitted on {len(model.points.median)} {networks}"
 
 
 def _supernet(folder: Path) -> str:

@@ -80,6 +80,7 @@ class SpecializeReport:
             "runtime": self.device.runtime,
             "precision": "float32",
             "latency_ms": latency,
+            "verified_by": self.device.verified_by,
             "memory_bytes": peak,
             "top1": self.exported.top1,
         }
