@@ -47,7 +47,7 @@ def _text(document: dict[str, Any]) -> str:
     lines = [f"{document['package'] or 'no package'}: {holds} {where}"]
     if document["measured"] is not None:
         lines += _measured(document["measured"])
-    if document["simulated"] is not None:
+    if document.get("simulated") is not None:
         lines[0] += ", as simulated"
         lines += _simulated(document["simulated"])
     accuracy = document.get("accuracy")

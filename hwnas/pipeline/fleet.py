@@ -198,7 +198,7 @@ class _Run:
 
 def _units(reports: Sequence[ProfileReport | NotProfiled]) -> list[Units]:
     """Every two tables of devices that are the same but for their names."""
-    tables = [(r.device.name, r.profiled.table) for r in reports if isinstance(r, ProfileReport)]
+    tables = [(r.device, r.profiled.table) for r in reports if isinstance(r, ProfileReport)]
     return [
         compare(first, second)
         for first, second in combinations(tables, 2)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hwnas.core.progress import Progress, silent
-from hwnas.devices.profile import DeviceProfile, load_profile
+from hwnas.devices.profile import load_profile
 from hwnas.luts.build import TABLE
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.latency import Profiled, profile_space
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class ProfileReport:
     """What profiling one device gave."""
 
-    device: DeviceProfile
+    device: str
     table: str
     profiled: Profiled
+    device_kind: Literal["real", "simulator"] = "real"
 
     @property
     def exit_code(self) -> int:
@@ -32,8 +33,8 @@ class ProfileReport:
         """One entry of `devices` in the document of `hwnas profile --json`."""
         profiled = self.profiled
         return {
-            "device": self.device.name,
-            "device_kind": self.device.device_kind,
+            "device": self.device,
+            "device_kind": self.device_kind,
             "tables": [self.table],
             "rows": len(profiled.table),
             "estimated": profiled.table.provenance.estimated,
@@ -70,4 +71,4 @@ def profile_device(
     supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
     folder = workspace.table_folder(device, settings.supernet)
     profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress, seconds, strict)
-    return ProfileReport(profile, str(folder / TABLE), profiled)
+    return ProfileReport(device, str(folder / TABLE), profiled, profile.device_kind)
