@@ -14,7 +14,10 @@ REGISTRY: dict[str, dict[str, str]] = {
         "ofa_mbv3/small/v1": "hwnas.spaces:load",
         "nas_bench_201/v1": "hwnas.spaces:nas_bench_201",
     },
-    "devices": {"local": "hwnas.devices.device:open_device"},
+    "devices": {
+        "local": "hwnas.devices.device:open_device",
+        "simulator": "hwnas.devices.simulated:SimulatedDevice",
+    },
     "strategies": {
         "random": "hwnas.strategies.random:RandomSearch",
         "evolution": "hwnas.strategies.evolution:ConstrainedEvolution",

@@ -72,6 +72,8 @@ def run(arguments: list[str]) -> int:
         if "--json" in arguments:
             reachable = {name: list(ends) for name, ends in error.reachable.items()}
             document = {"schema": 1, "holds": False, "reachable": reachable, "nearest": error.nearest}
+            if error.simulated:
+                document |= {"device_kind": "simulator"}
             click.echo(json.dumps(document, indent=2))
         return _fail(str(error), error.exit_code)
     except HwnasError as error:

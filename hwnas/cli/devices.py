@@ -52,11 +52,14 @@ def check(name: str, workspace_path: Path, as_json: bool) -> int:
     with quiet_stdout():
         from hwnas.pipeline.device_check import check_device
 
-        steps = list(check_device(_profile(workspace_path, name)))
+        profile = _profile(workspace_path, name)
+        steps = list(check_device(profile))
     works = all(step.state != "fails" for step in steps)
-    document = {"schema": 1, "device": name, "works": works, "steps": [step.to_json() for step in steps]}
+    told = {"schema": 1, "device": name, "device_kind": profile.device_kind, "works": works}
+    document = {**told, "steps": [step.to_json() for step in steps]}
+    verb = "simulated" if profile.simulated else "measured"
     lines = [f"{step.state:<8}{step.name:<12}{step.detail}" for step in steps]
-    show(document, "\n".join([*lines, f"{name} {'can' if works else 'cannot'} be measured"]), as_json)
+    show(document, "\n".join([*lines, f"{name} {'can' if works else 'cannot'} be {verb}"]), as_json)
     return 0 if works else 3
 
 
@@ -106,8 +109,8 @@ def _profile(workspace_path: Path, name: str) -> Any:
 
 def _device(name: str, file: Path) -> dict[str, Any]:
     from hwnas.core.errors import DeviceError, InputError
-    from hwnas.devices.device import open_device
     from hwnas.devices.profile import load_profile
+    from hwnas.pipeline.opening import open_device
 
     written, facts, error = None, None, None
     try:

@@ -66,9 +66,12 @@ def _units(units: dict[str, Any]) -> str:
 def _text(profile: dict[str, Any]) -> str:
     if "error" in profile:
         return f"{profile['device']}: not profiled: {profile['error']}"
+    simulated = profile["device_kind"] == "simulator"
+    how = "simulated" if simulated else "measured"
+    busy = "simulated, nothing was measured" if simulated else f"{profile['device_seconds']:.0f} s on the device in all"
     lines = [
-        f"{profile['device']}: {profile['rows']} rows in {', '.join(profile['tables'])} "
-        f"({profile['seconds']:.0f} s now; {profile['device_seconds']:.0f} s on the device in all)"
+        f"{profile['device']}: {profile['rows']}{' simulated' * simulated} rows in {', '.join(profile['tables'])} "
+        f"({profile['seconds']:.0f} s now; {busy})"
     ]
     if profile["drift"]:
         lines.append(f"  the machine's speed drifted by {profile['drift']:.1%}, which is taken out")
@@ -81,10 +84,12 @@ def _text(profile: dict[str, Any]) -> str:
     if profile["estimated"]:
         rest = profile["rows"] - profile["estimated"]
         lines.append(
-            f"  {rest} rows are measured, {profile['estimated']} estimated from them: without --budget all are measured"
+            f"  {rest} rows are {how}, {profile['estimated']} estimated from them: without --budget all are {how}"
         )
     lines += [f"  failed: {name}" for name in profile["failed"]]
     if profile["report_card"]:
+        if simulated:
+            lines.append("  each model against networks that were simulated, not measured:")
         lines.append(
             f"  {'model':<19}{'spearman':>10}{'within 5%':>11}{'within 10%':>12}{'mape':>8}{'noise floor':>13}"
         )

@@ -43,23 +43,13 @@ def command(
 def _text(document: dict[str, Any]) -> str:
     limit = document["constraints"][0]
     holds = "holds" if document["holds"] else "does not hold"
-    lines = [
-        f"{document['package'] or 'no package'}: {holds} {limit['limit']:g} {limit['unit']} on {document['device']}"
-    ]
-    measured = document["measured"]
-    if measured is not None:
-        times = measured["latency_ms"]
-        how = document["verified_by"]
-        low, high = measured["interval_95_ms"]["p90"]
-        p90, median = f"{times['p90']:.3f} ms ({low:.3f} to {high:.3f})", f"{times['median']:.3f} ms"
-        lines.append(f"  latency   p90 {p90}, median {median} (by {how})")
-        if measured["disturbed"]:
-            lines.append(f"  note      the device was {measured['disturbed']} meanwhile (docs/measuring.md)")
-        if measured.get("memory_bytes") is not None:
-            lines.append(f"  memory    {measured['memory_bytes'] / 1e6:.1f} MB at its peak, above the idle runtime")
-        if "energy_mj" in measured:
-            spent = measured["energy_mj"]
-            lines.append(f"  energy    {spent['total']:.3g} mJ a run, {spent['above_idle']:.3g} of them above idle")
+    where = f"{limit['limit']:g} {limit['unit']} on {document['device']}"
+    lines = [f"{document['package'] or 'no package'}: {holds} {where}"]
+    if document["measured"] is not None:
+        lines += _measured(document["measured"])
+    if document.get("simulated") is not None:
+        lines[0] += ", as simulated"
+        lines += _simulated(document["simulated"])
     accuracy = document.get("accuracy")
     if accuracy is not None:
         lines.append(f"  accuracy  {accuracy['top1']:.2%} of {accuracy['images']:,} {accuracy['split']} images")
@@ -72,3 +62,25 @@ def _text(document: dict[str, Any]) -> str:
             f"  note      a faster subnet is predicted to be better: {accuracy:.2%} at p90 {times['p90']:.3g} ms"
         )
     return "\n".join(lines)
+
+
+def _measured(measured: dict[str, Any]) -> list[str]:
+    times = measured["latency_ms"]
+    low, high = measured["interval_95_ms"]["p90"]
+    p90, median = f"{times['p90']:.3f} ms ({low:.3f} to {high:.3f})", f"{times['median']:.3f} ms"
+    lines = [f"  latency   p90 {p90}, median {median} (by measurement)"]
+    if measured["disturbed"]:
+        lines.append(f"  note      the device was {measured['disturbed']} meanwhile (docs/measuring.md)")
+    if measured.get("memory_bytes") is not None:
+        lines.append(f"  memory    {measured['memory_bytes'] / 1e6:.1f} MB at its peak, above the idle runtime")
+    if "energy_mj" in measured:
+        spent = measured["energy_mj"]
+        lines.append(f"  energy    {spent['total']:.3g} mJ a run, {spent['above_idle']:.3g} of them above idle")
+    return lines
+
+
+def _simulated(simulated: dict[str, Any]) -> list[str]:
+    lines = [f"  latency   {simulated['latency_ms']['p90']:.3f} ms (by simulation: nothing was measured)"]
+    if "energy_mj" in simulated:
+        lines.append(f"  energy    {simulated['energy_mj']['total']:.3g} mJ a run (by simulation)")
+    return lines

@@ -25,15 +25,21 @@ class InfeasibleError(HwnasError):
     """No subnet meets the limits.
 
     `reachable` maps a metric with its unit (``latency_ms``) to its least and greatest value in the space; `nearest`
-    is a JSON document of the model that comes closest, where one is known.
+    is a JSON document of the model that comes closest, where one is known; `simulated` says that no device was asked.
     """
 
     def __init__(
-        self, message: str, reachable: dict[str, tuple[float, float]], nearest: dict[str, Any] | None = None
+        self,
+        message: str,
+        reachable: dict[str, tuple[float, float]],
+        nearest: dict[str, Any] | None = None,
+        *,
+        simulated: bool = False,
     ) -> None:
-        super().__init__(message)
+        super().__init__(f"{message} (simulated, not measured)" if simulated else message)
         self.reachable = reachable
         self.nearest = nearest
+        self.simulated = simulated
 
 
 class InputError(HwnasError):

@@ -102,12 +102,25 @@ class Supernet(Protocol):
         ...
 
 
+Form = bytes | NetSpec
+"""A network as a device takes it: an ONNX file's bytes; for a simulator, the network itself."""
+
+
 @dataclass(frozen=True, eq=False)
 class DeviceModel:
-    """A model as a device takes it: the bytes of an ONNX file and the name its measurement is stored under."""
+    """A model as a device takes it: the bytes of an ONNX file and the name its measurement is stored under.
+
+    Simulators read `net` alone: where it is there for one of them, `onnx` may be empty.
+    """
 
     name: str
     onnx: bytes
+    net: NetSpec | None = None
+
+    @classmethod
+    def of(cls, name: str, form: Form) -> DeviceModel:
+        """From whichever form it was built in."""
+        return cls(name, form) if isinstance(form, bytes) else cls(name, b"", form)
 
 
 class Device(Protocol):

@@ -17,7 +17,7 @@ import numpy as np
 from hwnas.core.errors import InputError
 from hwnas.core.files import append_line, read_lines
 from hwnas.core.metrics import Measurement
-from hwnas.core.protocols import Device, DeviceModel
+from hwnas.core.protocols import Device, DeviceModel, Form
 from hwnas.core.quality import REMEDIES, disturbance
 from hwnas.devices.device import ModelsFailedError
 from hwnas.devices.facts import identity
@@ -36,8 +36,9 @@ its memory moves some blocks by several percent, which only repetitions in anoth
 ANCHOR = "anchor"
 """Name, in journals, of the model that is measured with every group, where one is given."""
 
-Models = Iterable[tuple[str, Callable[[], bytes]]]
-"""Names and the functions that build each model's ONNX bytes, called only for what is not measured yet."""
+Builder = Callable[[], Form]
+"""Builds a model as the device takes it; called only for what is not measured yet."""
+Models = Iterable[tuple[str, Builder]]
 
 
 @dataclass
@@ -61,7 +62,7 @@ def campaign(
     journal: Path,
     progress: Progress | None = None,
     enough: Callable[[int], bool] | None = None,
-    anchor: Callable[[], bytes] | None = None,
+    anchor: Builder | None = None,
 ) -> Campaign:
     """Measure `models`, keeping each finished one in `journal` (JSON lines, fsynced) and measuring none twice.
 
@@ -92,7 +93,7 @@ def campaign(
             if enough is not None and enough(sum(name in state.measurements for name in builders)):
                 break
             names = todo[start : start + size]
-            group = [DeviceModel(name, builders[name]()) for name in names]
+            group = [DeviceModel.of(name, builders[name]()) for name in names]
             if companions:
                 if start // size % per_process == 0:
                     if start:
@@ -111,8 +112,8 @@ def campaign(
 class _Companions:
     """What is measured with every group: a model that other processes have measured before, once more; the anchor."""
 
-    def __init__(self, anchor: Callable[[], bytes], builders: Mapping[str, Callable[[], bytes]]) -> None:
-        self._anchor = anchor()
+    def __init__(self, anchor: Builder, builders: Mapping[str, Builder]) -> None:
+        self._anchor = DeviceModel.of(ANCHOR, anchor())
         self._builders = builders
         self._before: list[str] = []
         self._rng = np.random.default_rng(0)
@@ -124,7 +125,7 @@ class _Companions:
     def models(self) -> list[DeviceModel]:
         """For the next group."""
         again = self._rng.permutation(self._before)[:1].tolist()
-        return [*(DeviceModel(name, self._builders[name]()) for name in again), DeviceModel(ANCHOR, self._anchor)]
+        return [*(DeviceModel.of(name, self._builders[name]()) for name in again), self._anchor]
 
 
 def _measure(device: Device, models: Sequence[DeviceModel], journal: Path, state: Campaign) -> None:
@@ -166,10 +167,10 @@ def _keep(results: dict[str, Measurement], seconds: float, journal: Path, state:
             state.fresh.add(name)
 
 
-def _resume(journal: Path, facts: dict[str, Any], strict: bool, anchor: Callable[[], bytes] | None) -> Campaign:
+def _resume(journal: Path, facts: dict[str, Any], strict: bool, anchor: Builder | None) -> Campaign:
     """What `journal` holds for this device; a fresh journal where it holds another's. Failures are tried again."""
     header = {"kind": "header", "schema": 1, "identity": identity(facts), "rules": facts.get("rules")}
-    header["anchor"] = None if anchor is None else hashlib.sha256(anchor()).hexdigest()
+    header["anchor"] = None if anchor is None else _digest(anchor())
     lines = read_lines(journal)
     state = Campaign()
     if lines and not _same(lines[0], header):
@@ -191,6 +192,10 @@ def _resume(journal: Path, facts: dict[str, Any], strict: bool, anchor: Callable
         else:
             state.measurements[line["name"]] = measurement
     return state
+
+
+def _digest(form: Form) -> str:
+    return hashlib.sha256(form if isinstance(form, bytes) else form.key().encode()).hexdigest()
 
 
 def _same(line: Any, header: dict[str, Any]) -> bool:

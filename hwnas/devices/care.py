@@ -61,6 +61,8 @@ def clean(profile: DeviceProfile) -> int:
 
 
 def _far(profile: DeviceProfile) -> DeviceProfile:
+    if profile.simulated:
+        raise InputError(f"{profile.name} is simulated on this machine: there is nothing to trust or to clean")
     if profile.kind != "ssh":
         raise InputError(f"{profile.name} is this machine: nothing is reached over SSH there")
     return profile

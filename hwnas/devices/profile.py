@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -97,19 +98,37 @@ class SshSettings(BaseModel):
     """How long a device that was lost in mid-measurement may take to come back, as after a reboot."""
 
 
+class SimulatorSettings(BaseModel):
+    """What stands in the place of a device: a simulator's name in the registry, and what it is told.
+
+    Which names and settings there are is not known here: `hwnas.pipeline.opening` builds the simulator.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, JsonValue]
+
+    model: str
+
+    @property
+    def settings(self) -> dict[str, JsonValue]:
+        """All keys but `model`."""
+        return dict(self.__pydantic_extra__)
+
+
 class DeviceProfile(BaseModel):
     """What a person writes about a device; all else about it is probed, never typed in."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    kind: Literal["local", "ssh"] = "local"
+    kind: Literal["local", "ssh", "simulator"] = "local"
     runtime: Literal["onnxruntime"] = "onnxruntime"
     threads: PositiveInt = 1
     cores: list[NonNegativeInt] | None = None
     cool_below_c: PositiveFloat | None = None
     """Degrees Celsius that the hottest zone must be below before each group of models, where the device shows it."""
     ssh: SshSettings | None = None
+    simulator: SimulatorSettings | None = None
     blocks: MeasuringRules = BLOCKS
     networks: MeasuringRules = NETWORKS
     finalists: MeasuringRules = FINALISTS
@@ -119,7 +138,30 @@ class DeviceProfile(BaseModel):
     def _reachable(self) -> DeviceProfile:
         if (self.kind == "ssh") != (self.ssh is not None):
             raise ValueError('kind = "ssh" and an [ssh] table with a host go together')
+        if self.simulated != (self.simulator is not None):
+            raise ValueError('kind = "simulator" and a [simulator] table with a model go together')
+        idle = sorted(self.model_fields_set - _OF_SIMULATORS)
+        if self.simulated and idle:
+            raise ValueError(f"{', '.join(idle)} would change nothing that is simulated: [simulator] says it all")
         return self
+
+    @property
+    def simulated(self) -> bool:
+        """Nothing is measured there."""
+        return self.kind == "simulator"
+
+    @property
+    def device_kind(self) -> Literal["real", "simulator"]:
+        """As documents and packages say it."""
+        return "simulator" if self.simulated else "real"
+
+    @property
+    def verified_by(self) -> Literal["measurement", "simulation"]:
+        """What a verdict there is worth."""
+        return "simulation" if self.simulated else "measurement"
+
+
+_OF_SIMULATORS = {"name", "kind", "simulator"}
 
 
 _SECTIONS = {"blocks": BLOCKS, "networks": NETWORKS, "finalists": FINALISTS, "verify": VERIFY}

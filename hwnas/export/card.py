@@ -10,6 +10,7 @@ from typing import Any
 def card(manifest: Mapping[str, Any], size_bytes: int) -> str:
     """Markdown from a manifest; every figure keeps its kind and source."""
     preprocessing = manifest["preprocessing"]
+    simulated = sorted({number["metric"] for number in manifest["numbers"] if number["kind"] == "simulated"})
     size, channels = preprocessing["resolution"], preprocessing["channels"]
     lines = [
         f"# {manifest['name']}",
@@ -17,6 +18,7 @@ def card(manifest: Mapping[str, Any], size_bytes: int) -> str:
         f"An image classifier of {len(manifest['labels'])} classes from the space `{manifest['arch']['space']}`.",
         f"`{manifest['model']}`: ONNX, {size_bytes / 1e6:.2f} MB; input `image`, N x {channels} x {size} x {size}"
         " float32; output `logits`.",
+        *(["", f"**Simulated, never measured on a device: {', '.join(simulated)}.**"] if simulated else []),
         "",
         "## Run it",
         "```",

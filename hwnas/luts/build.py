@@ -17,7 +17,7 @@ from hwnas.core.count import macs
 from hwnas.core.errors import InputError
 from hwnas.core.metrics import Measurement
 from hwnas.core.net import NetSpec
-from hwnas.core.protocols import Device, SearchSpace
+from hwnas.core.protocols import Device, Form, SearchSpace
 from hwnas.luts.drift import Drift
 from hwnas.luts.informative import LEAST_ROWS, estimated_rows, informative_order
 from hwnas.luts.table import LatencyTable, Provenance, Row
@@ -48,18 +48,18 @@ class RunCampaign(Protocol):
     def __call__(
         self,
         device: Device,
-        models: Sequence[tuple[str, Callable[[], bytes]]],
+        models: Sequence[tuple[str, Callable[[], Form]]],
         journal: Path,
         progress: Callable[[int, int], None] | None = None,
         enough: Callable[[int], bool] | None = None,
-        anchor: Callable[[], bytes] | None = None,
+        anchor: Callable[[], Form] | None = None,
     ) -> Measured: ...
 
 
 def build_table(
     space: SearchSpace,
     device: Device,
-    build_onnx: Callable[[NetSpec], bytes],
+    build: Callable[[NetSpec], Form],
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
     *,
@@ -78,13 +78,13 @@ def build_table(
     started = time.monotonic()
     blocks = distinct_blocks(space)
     order: Sequence[str] = list(blocks) if seconds is None else informative_order(space)
-    models = [(key, _builder(build_onnx, blocks[key])) for key in order]
+    models = [(key, _builder(build, blocks[key])) for key in order]
 
     def enough(measured: int) -> bool:
         return measured >= LEAST_ROWS and time.monotonic() - started >= (seconds or 0.0)
 
     anchor = anchor_block(blocks)
-    build_anchor = cache(_builder(build_onnx, blocks[anchor]))
+    build_anchor = cache(_builder(build, blocks[anchor]))
     result = campaign(device, models, folder / JOURNAL, progress, None if seconds is None else enough, build_anchor)
     drift = Drift.of(result.measurements, result.repeats)
     measured = {key: drift.row(one) for key, one in result.measurements.items()}
@@ -136,5 +136,5 @@ def _kept(path: Path) -> LatencyTable | None:
         return None
 
 
-def _builder(build_onnx: Callable[[NetSpec], bytes], net: NetSpec) -> Callable[[], bytes]:
-    return lambda: build_onnx(net)
+def _builder(build: Callable[[NetSpec], Form], net: NetSpec) -> Callable[[], Form]:
+    return lambda: build(net)

@@ -128,6 +128,13 @@ class Provenance(BaseModel):
             raise InputError(f"{path} is damaged: run `hwnas profile` again") from error
 
     @property
+    def how(self) -> str:
+        """Where the rows come from, in a word: measured, simulated or imported."""
+        if self.imported is not None:
+            return "imported"
+        return "simulated" if self.device.get("kind") == "simulator" else "measured"
+
+    @property
     def remedy(self) -> str:
         """What brings the table back."""
         return "run `hwnas profile` again" if self.imported is None else "run `hwnas import lut` again"

@@ -90,8 +90,12 @@ def _settings(workspace: Workspace) -> str:
 
 def _device(file: Path) -> str:
     from hwnas.devices.profile import load_profile
+    from hwnas.pipeline.opening import build_simulator
 
     profile = load_profile(file)
+    if profile.simulator is not None:
+        build_simulator(profile.name, profile.simulator)
+        return f"{profile.kind}, {profile.simulator.model}"
     return f"{profile.kind}, {profile.threads} thread{'s' * (profile.threads != 1)}"
 
 
@@ -102,8 +106,7 @@ def _table(file: Path) -> str:
     if len(table) != table.provenance.rows:
         remedy = table.provenance.remedy
         raise InputError(f"{file} has {len(table)} rows, its provenance {table.provenance.rows}: {remedy}")
-    how = "measured" if table.provenance.imported is None else "imported"
-    return f"{len(table)} rows in ms, {how} {table.provenance.date}"
+    return f"{len(table)} rows in ms, {table.provenance.how} {table.provenance.date}"
 
 
 def _journal(file: Path) -> str:
@@ -135,7 +138,8 @@ def _model(workspace: Workspace, file: Path) -> str:
     space = SupernetFolder(workspace.supernet_folder(name)).space
     model = CorrectedTable.load(space, LatencyTable.read(table), file)
     least, most = model.reachable("p90")
-    return f"p90s from {least:.3g} to {most:.3g} ms, fitted on {len(model.points.median)} networks"
+    networks = "simulated networks" if model.table.provenance.how == "simulated" else "networks"
+    return f"p90s from {least:.3g} to {most:.3g} ms, fitted on {len(model.points.median)} {networks}"
 
 
 def _supernet(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -11,10 +12,12 @@ from hwnas.core.errors import DeviceError, InputError
 from hwnas.core.metrics import Measurement
 from hwnas.core.net import INPUT, NetSpec, Op
 from hwnas.core.protocols import DeviceModel
-from hwnas.devices.device import OpenDevice, open_device
-from hwnas.devices.profile import DeviceProfile
+from hwnas.devices.device import OpenDevice
+from hwnas.devices.device import open_device as open_real
+from hwnas.devices.profile import DeviceProfile, SimulatorSettings
 from hwnas.devices.transport import LocalTransport, Transport
 from hwnas.export.onnx import build
+from hwnas.pipeline.opening import build_simulator, open_device
 
 SPREAD = 0.1
 """Inter-quartile range over the median above which a device is called unsteady: quiet ones stay below 0.03."""
@@ -36,7 +39,15 @@ class Step:
 
 
 def check_device(profile: DeviceProfile) -> Iterator[Step]:
-    """Look at one thing after the other; the last step is the first that fails."""
+    """Look at one thing after the other; the last step is the first that fails.
+
+    Raises:
+        InputError: there is no simulator such as a device file describes.
+    """
+    if profile.simulator is not None:
+        build_simulator(profile.name, profile.simulator)
+        yield from _simulating(profile, profile.simulator)
+        return
     looking_at = "runner"
     with ExitStack() as stack:
         try:
@@ -46,13 +57,29 @@ def check_device(profile: DeviceProfile) -> Iterator[Step]:
                 connect, step = _connected(profile, stack)
                 yield step
             looking_at = "runner"
-            device = stack.enter_context(open_device(profile, profile.networks, connect))
+            device = stack.enter_context(open_real(profile, profile.networks, connect))
             yield _runner(device.facts())
             looking_at = "models"
             measured = dict(device.measure([DeviceModel("small", build(SMALL)), DeviceModel("large", build(LARGE))]))
             yield from _measuring(profile, device, measured)
         except (DeviceError, InputError) as error:
             yield Step(looking_at, "fails", str(error))
+
+
+def _simulating(profile: DeviceProfile, settings: SimulatorSettings) -> Iterator[Step]:
+    told = [settings.model, *(f"{key} = {json.dumps(value)}" for key, value in settings.settings.items())]
+    yield Step("simulator", "ok", f"{', '.join(told)}: what it says is simulated, nothing is measured")
+    try:
+        with open_device(profile) as device:
+            simulated = dict(device.measure([DeviceModel("small", b"", SMALL), DeviceModel("large", b"", LARGE)]))
+    except DeviceError as error:
+        yield Step("models", "fails", str(error))
+        return
+    yield Step("models", "ok", f"they are simulated: {_shown(simulated)}")
+
+
+def _shown(measured: dict[str, Measurement]) -> str:
+    return ", ".join(f"{name} model {one.median:.3f} ms" for name, one in sorted(measured.items(), reverse=True))
 
 
 def _connected(profile: DeviceProfile, stack: ExitStack) -> tuple[Callable[[], Transport], Step]:
@@ -71,7 +98,7 @@ def _runner(facts: dict[str, Any]) -> Step:
 
 def _measuring(profile: DeviceProfile, device: OpenDevice, measured: dict[str, Measurement]) -> Iterator[Step]:
     ratio = measured["large"].median / measured["small"].median
-    shown = ", ".join(f"{name} model {one.median:.3f} ms" for name, one in sorted(measured.items(), reverse=True))
+    shown = _shown(measured)
     if ratio > 1:
         yield Step("models", "ok", f"they run: {shown}")
     else:

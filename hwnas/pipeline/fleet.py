@@ -55,7 +55,7 @@ class NotProfiled:
             "failed": [],
         }
         spent = {"seconds": self.seconds, "device_seconds": 0.0}
-        return {"device": self.device, **nothing, **spent, "report_card": [], "error": self.why}
+        return {"device": self.device, "device_kind": None, **nothing, **spent, "report_card": [], "error": self.why}
 
 
 @dataclass(frozen=True)

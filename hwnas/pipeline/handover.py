@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hwnas.core.arch import Arch
 from hwnas.core.count import macs, params, peak_activation_bytes, weight_bytes
 from hwnas.core.errors import HwnasError
 from hwnas.core.images import Preprocessing
+from hwnas.core.net import NetSpec
 from hwnas.core.progress import Progress
 from hwnas.core.protocols import DeviceModel
 from hwnas.core.quality import disturbance
+from hwnas.devices.facts import SIMULATOR
 from hwnas.devices.profile import DeviceProfile
 from hwnas.export.exporter import OnnxExporter
 from hwnas.export.package import Number, PackageInfo
@@ -58,6 +60,7 @@ class Exported:
     """An exported file and what was measured of it; `top1` is on test images, `choice_top1` on those for choosing."""
 
     path: Path
+    net: NetSpec
     arch: Arch
     choice_top1: float
     greatest_difference: float
@@ -67,8 +70,8 @@ class Exported:
     images: int = 0
 
     def as_device_model(self) -> DeviceModel:
-        """The very bytes of the file, as a device takes them."""
-        return DeviceModel(self.path.name, self.path.read_bytes())
+        """The very bytes of the file, as a device takes them, and for a simulator the network in it."""
+        return DeviceModel(self.path.name, self.path.read_bytes(), self.net)
 
 
 class Finalists:
@@ -122,9 +125,8 @@ class Finalists:
                     f"the exported file and the supernet differ on {1 - compared.same_class:.1%} of {compared.images} "
                     "images, so nothing is handed over: report this, with the versions of torch, onnx and onnxruntime"
                 )
-            self._exported[arch] = Exported(
-                path, arch, self.choice_top1(arch), compared.greatest_difference, compared.same_class, compared.images
-            )
+            agreement = (compared.greatest_difference, compared.same_class, compared.images)
+            self._exported[arch] = Exported(path, network.net, arch, self.choice_top1(arch), *agreement)
         return self._exported[arch]
 
     def _recalibrated(self, arch: Arch) -> StaticNet:
@@ -168,25 +170,25 @@ def package_info(
 ) -> PackageInfo:
     """What the package says: the file's own facts, and every number with its source."""
     candidate, exported, verdict = report.candidate, report.exported, report.verdict
-    on_device = {key: facts.get(key) for key in ("device", "kind", "cpu", "runtime", "runtime_version", "threads")}
-    on_device |= {"precision": "float32", "batch": 1}
-    timed = {
-        **on_device,
-        "samples": len(verdict.measurement.samples_ms),
-        "limit_p90_ms": report.limit_ms,
-        "interval_95_ms": {name: [round(end, 4) for end in ends] for name, ends in verdict.intervals.items()},
-        "disturbed": disturbance(verdict.measurement) or "no",
-        "date": verdict.date,
-    }
+    if profile.simulated:
+        seen: Literal["measured", "simulated"] = "simulated"
+        on_device = {key: facts[key] for key in ("device", "kind", SIMULATOR, "runtime", "runtime_version")}
+        timed = {**on_device, "limit_p90_ms": report.limit_ms, "date": verdict.date}
+    else:
+        seen = "measured"
+        on_device = {key: facts.get(key) for key in ("device", "kind", "cpu", "runtime", "runtime_version", "threads")}
+        on_device |= {"precision": "float32", "batch": 1}
+        timed = {**on_device, **_conditions(report)}
     on_images = {"images": exported.images, "split": "test", "dataset": supernet.recipe.dataset, "file": "model.onnx"}
     agreement = {"same_class": exported.same_class, "greatest_difference": exported.greatest_difference}
     predicted = {"median": candidate.predicted_median_ms, "p90": candidate.predicted_p90_ms}
-    measured = {"median": verdict.median_ms, "p90": verdict.p90_ms}
+    latency = {"median": verdict.median_ms, "p90": verdict.p90_ms}
+    by_table = {**on_device, "model": f"table of {seen} blocks, corrected by {seen} networks"}
     net = supernet.space.lower(exported.arch)
     held, live = weight_bytes(net), peak_activation_bytes(net)
     numbers: tuple[Number, ...] = (
-        Number("latency", "measured", measured, "ms", timed),
-        Number("latency", "predicted", predicted, "ms", {**on_device, "model": "block table corrected by networks"}),
+        Number("latency", seen, latency, "ms", timed),
+        Number("latency", "predicted", predicted, "ms", by_table),
         Number("accuracy", "measured", {"top1": exported.top1}, "", on_images),
         Number("accuracy", "predicted", {"top1": candidate.predicted_accuracy}, "", {"model": "accuracy predictor"}),
         Number("agreement", "measured", agreement, "", {"images": exported.compared, "with": "torch subnet"}),
@@ -197,9 +199,22 @@ def package_info(
         above = {**on_device, "of": "a process that loads and runs the model, above the idle runtime"}
         numbers += (Number("memory", "measured", {"peak": report.memory.peak_bytes}, "B", above),)
     if report.energy is not None:
-        values = {"total": report.energy.mj, "above_idle": report.energy.mj_above_idle}
-        by = {**on_device, "runs": report.energy.runs, "counters": ", ".join(report.energy.counters)}
-        numbers += (Number("energy", "measured", values, "mJ", by),)
+        counted_by = {"runs": report.energy.runs, "counters": ", ".join(report.energy.counters)}
+        by = {**on_device, **({} if profile.simulated else counted_by)}
+        numbers += (Number("energy", seen, report.energy.values_mj, "mJ", by),)
     info = file_info(supernet, exported.arch)
-    provenance = {**info.provenance, "device": profile.name, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    verified = {"device": profile.name, "device_kind": profile.device_kind, "verified_by": profile.verified_by}
+    provenance = {**info.provenance, **verified, "date": datetime.now(UTC).isoformat(timespec="seconds")}
     return replace(info, name=name, provenance=provenance, numbers=numbers)
+
+
+def _conditions(report: SpecializeReport) -> dict[str, Any]:
+    """How the verdict was measured."""
+    verdict = report.verdict
+    return {
+        "samples": len(verdict.measurement.samples_ms),
+        "limit_p90_ms": report.limit_ms,
+        "interval_95_ms": {name: [round(end, 4) for end in ends] for name, ends in verdict.intervals.items()},
+        "disturbed": disturbance(verdict.measurement) or "no",
+        "date": verdict.date,
+    }

@@ -22,14 +22,14 @@ from hwnas.core.progress import Progress
 from hwnas.core.protocols import SearchSpace
 from hwnas.core.quality import disturbance
 from hwnas.devices.campaign import campaign
-from hwnas.devices.device import OpenDevice, open_device
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile
 from hwnas.latency.lut import CorrectedTable, TableSum
 from hwnas.latency.report_card import Score, noise_floor, proportional, score
 from hwnas.luts import LatencyTable, build_table
 from hwnas.luts.build import TABLE
-from hwnas.pipeline.names import device_onnx, network_name
+from hwnas.pipeline.names import network_name
+from hwnas.pipeline.opening import AnyDevice, form_for, open_device
 
 MODEL = "latency_model.json"
 NETWORKS_JOURNAL = "networks.jsonl"
@@ -89,7 +89,7 @@ class TimedNetworks:
 
 
 def measure_networks(
-    device: OpenDevice,
+    device: AnyDevice,
     space: SearchSpace,
     archs: ArchBatch,
     journal: Path,
@@ -102,7 +102,7 @@ def measure_networks(
         DeviceError: a network does not run on the device.
     """
     nets = {network_name(arch): space.lower(arch) for arch in archs}
-    models = [(name, partial(device_onnx, net)) for name, net in nets.items()]
+    models = [(name, partial(form_for(device), net)) for name, net in nets.items()]
     result = campaign(device, models, journal, partial(progress, "networks"), enough)
     for name, why in result.failed.items():
         if name in nets:
@@ -137,7 +137,7 @@ def profile_space(
         _forget_another_device(folder, device.facts())
         report = partial(progress, "blocks")
         for_blocks = None if seconds is None else BLOCKS_SHARE * seconds
-        table = build_table(space, device, device_onnx, folder, report, campaign=campaign, seconds=for_blocks)
+        table = build_table(space, device, form_for(device), folder, report, campaign=campaign, seconds=for_blocks)
         if table.provenance.failed:
             busy = table.provenance.device_seconds
             return Profiled(None, table, (), busy, round(time.monotonic() - started, 3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hwnas.core.progress import Progress, silent
 from hwnas.devices.profile import load_profile
@@ -22,6 +22,7 @@ class ProfileReport:
     device: str
     table: str
     profiled: Profiled
+    device_kind: Literal["real", "simulator"] = "real"
 
     @property
     def exit_code(self) -> int:
@@ -33,6 +34,7 @@ class ProfileReport:
         profiled = self.profiled
         return {
             "device": self.device,
+            "device_kind": self.device_kind,
             "tables": [self.table],
             "rows": len(profiled.table),
             "estimated": profiled.table.provenance.estimated,
@@ -69,4 +71,4 @@ def profile_device(
     supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
     folder = workspace.table_folder(device, settings.supernet)
     profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress, seconds, strict)
-    return ProfileReport(device, str(folder / TABLE), profiled)
+    return ProfileReport(device, str(folder / TABLE), profiled, profile.device_kind)

@@ -9,9 +9,10 @@ from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.count import macs
 from hwnas.core.errors import InfeasibleError
 from hwnas.core.protocols import DeviceModel, SearchSpace
-from hwnas.devices.device import OpenDevice
+from hwnas.devices.simulated import SimulatedDevice
 from hwnas.latency.lut import CorrectedTable
-from hwnas.pipeline.names import device_onnx, network_name
+from hwnas.pipeline.names import network_name
+from hwnas.pipeline.opening import AnyDevice, form_for
 
 HOPELESS = 0.5
 """Without a model, a limit under half the p90 of the network with the fewest MACs is refused: a least latency that far
@@ -20,7 +21,7 @@ DOUBT = 0.9
 """With a model, a limit under 90% of the least predicted p90 is refused; what is nearer is tried on the device."""
 
 
-def refuse_hopeless(device: OpenDevice, space: SearchSpace, model: CorrectedTable | None, limit_ms: float) -> None:
+def refuse_hopeless(device: AnyDevice, space: SearchSpace, model: CorrectedTable | None, limit_ms: float) -> None:
     """Raise InfeasibleError, with the reachable range, where `limit_ms` is out of reach on this device."""
     if model is not None:
         least, most = model.reachable("p90")
@@ -36,11 +37,13 @@ def refuse_hopeless(device: OpenDevice, space: SearchSpace, model: CorrectedTabl
             f"ask for --latency {_round_up(least):g}ms or more",
             {"latency_ms": (least, most)},
             {"arch": nearest.to_json(), "latency_ms": {"p90": least}},
+            simulated=isinstance(device, SimulatedDevice),
         )
 
 
-def _measured_p90(device: OpenDevice, space: SearchSpace, archs: list[Arch]) -> tuple[float, float]:
-    models = [DeviceModel(network_name(arch), device_onnx(space.lower(arch))) for arch in ArchBatch.of(archs)]
+def _measured_p90(device: AnyDevice, space: SearchSpace, archs: list[Arch]) -> tuple[float, float]:
+    form = form_for(device)
+    models = [DeviceModel.of(network_name(arch), form(space.lower(arch))) for arch in ArchBatch.of(archs)]
     measured = dict(device.measure(models))
     first, second = (measured[model.name].p90 for model in models)
     return first, second

@@ -21,7 +21,6 @@ from hwnas.core.files import refuse_no_folder
 from hwnas.core.progress import Progress, silent
 from hwnas.core.quality import disturbance
 from hwnas.devices.consumption import Energy, Memory, energy, refuse_no_meter, try_memory
-from hwnas.devices.device import open_device
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, load_profile
 from hwnas.evaluators.predictor import AccuracyPredictor
@@ -31,6 +30,7 @@ from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.candidates import Band, described, search
 from hwnas.pipeline.handover import Candidate, Exported, Finalists, package_info
 from hwnas.pipeline.latency import FINALISTS_JOURNAL, kept_model, measure_networks, profile_space, refuse_damaged
+from hwnas.pipeline.opening import open_device
 from hwnas.pipeline.reach import refuse_hopeless
 from hwnas.pipeline.verdicts import Verdict, Verdicts
 
@@ -50,7 +50,7 @@ comparing, exporting and verifying one of them half a minute to two (benchmarks/
 
 @dataclass(frozen=True, eq=False)
 class SpecializeReport:
-    """A model that was measured to hold the limit."""
+    """A model that was measured to hold the limit, or simulated where the device is a simulator."""
 
     package: str
     device: DeviceProfile
@@ -70,35 +70,40 @@ class SpecializeReport:
 
     def to_json(self) -> dict[str, Any]:
         """The document of `hwnas specialize --json`."""
-        measured = {"median": self.verdict.median_ms, "p90": self.verdict.p90_ms}
+        latency = {"median": self.verdict.median_ms, "p90": self.verdict.p90_ms}
+        simulated = self.device.simulated
+        used = {} if self.energy is None else self.energy.to_json()
         peak = None if self.memory is None else self.memory.peak_bytes
         accuracy = {"top1": self.exported.top1, "images": self.exported.images, "split": "test"}
         artifact = {
             "file": "model.onnx",
             "runtime": self.device.runtime,
             "precision": "float32",
-            "latency_ms": measured,
+            "latency_ms": latency,
+            "verified_by": self.device.verified_by,
             "memory_bytes": peak,
             "top1": self.exported.top1,
+        }
+        measured = {
+            "latency_ms": latency,
+            "interval_95_ms": {name: list(ends) for name, ends in self.verdict.intervals.items()},
+            "disturbed": disturbance(self.verdict.measurement),
+            "memory_bytes": peak,
+            **used,
         }
         return {
             "schema": 1,
             "holds": self.verdict.holds,
             "binding": self.binding,
             "device": self.device.name,
-            "device_kind": "real",
-            "verified_by": "measurement",
+            "device_kind": self.device.device_kind,
+            "verified_by": self.device.verified_by,
             "package": self.package,
             "arch": self.candidate.arch.to_json(),
             "constraints": [{"metric": "latency", "statistic": "p90", "limit": self.limit_ms, "unit": "ms"}],
             "predicted": self.candidate.to_json()["predicted"],
-            "measured": {
-                "latency_ms": measured,
-                "interval_95_ms": {name: list(ends) for name, ends in self.verdict.intervals.items()},
-                "disturbed": disturbance(self.verdict.measurement),
-                "memory_bytes": peak,
-                **({} if self.energy is None else self.energy.to_json()),
-            },
+            "measured": None if simulated else measured,
+            "simulated": {"latency_ms": latency, **used} if simulated else None,
             "accuracy": accuracy,
             "agreement": {
                 "same_class": self.exported.same_class,
@@ -250,6 +255,7 @@ class _Loop:
                 f"p90s from {least:.3g} to {most:.3g} ms are reachable on {self.profile.name}",
                 {"latency_ms": (least, most)},
                 self._nearest(),
+                simulated=self.profile.simulated,
             )
         best = max(held, key=lambda report: (self._uses_limit(report), report.exported.choice_top1))
         with self.clock.time("test"):
