@@ -46,7 +46,7 @@ class Domain:
             for name in held:
                 if name not in self.classes:
                     return f"it has a {name}, which none of those had"
-        if len(one) > self.most_nodes:
+        if len(one) > MARGIN * self.most_nodes:
             return f"its graph has {len(one)} nodes, theirs have {self.most_nodes} at most"
         for name, value, least, greatest in zip(SIZES, one.total(), self.least, self.greatest, strict=True):
             if not least / MARGIN <= value <= greatest * MARGIN:

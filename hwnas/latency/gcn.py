@@ -65,7 +65,7 @@ class GCN:
             )
         graphs = [graph(net) for net in nets]
         domain = Domain.of(graphs)
-        batched = batch(graphs, domain.classes, domain.most_nodes)
+        batched = batch(graphs, domain.classes)
         order = np.random.default_rng(self.seed).permutation(len(nets))
         held = [np.sort(order[member :: self.members]) for member in range(self.members)]
         fitted = self._trained(nets, times, batched, domain, held)
@@ -94,7 +94,7 @@ class GCN:
         fitted = self._state
         graphs = [graph(net) for net in nets]
         fitted.domain.refuse_others(graphs)
-        batched = batch(graphs, fitted.domain.classes, fitted.domain.most_nodes)
+        batched = batch(graphs, fitted.domain.classes)
         median = np.exp(fitted.combine(fitted.members(nets, batched), fitted.part).mean(0))
         spread = np.exp(fitting.bound(fitted.errors, share))
         return Prediction(median, fitted.tail(median), median / spread, median * spread)

@@ -129,13 +129,13 @@ class GraphBatch:
         return len(self.mask)
 
 
-def batch(graphs: Sequence[Graph], classes: Sequence[str], most: int) -> GraphBatch:
-    """Graphs over known classes; `most` is the number of nodes of the largest.
+def batch(graphs: Sequence[Graph], classes: Sequence[str]) -> GraphBatch:
+    """Graphs over known classes.
 
     Features: how many operators of each class, logarithms of the sizes, and the node's place, each about 1 in size.
     """
     number = {name: place for place, name in enumerate(classes)}
-    width = len(classes)
+    width, most = len(classes), max(len(one) for one in graphs)
     features = np.zeros((len(graphs), most, width + len(SIZES) + len(PLACE)), dtype=np.float32)
     edges = np.zeros((len(graphs), most, most), dtype=np.float32)
     mask = np.zeros((len(graphs), most), dtype=np.float32)
