@@ -55,7 +55,16 @@ class NotProfiled:
             "failed": [],
         }
         spent = {"seconds": self.seconds, "device_seconds": 0.0}
-        return {"device": self.device, "device_kind": None, **nothing, **spent, "report_card": [], "error": self.why}
+        return {
+            "device": self.device,
+            "device_kind": None,
+            **nothing,
+            **spent,
+            "report_card": [],
+            "best_on_validation": None,
+            "picture": None,
+            "error": self.why,
+        }
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.core.additive import compile_additive
-from hwnas.core.arch import ArchBatch
-from hwnas.core.count import macs, params
+from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.errors import DeviceError, InputError
+from hwnas.core.files import read_lines
 from hwnas.core.genetics import sample, unique
 from hwnas.core.metrics import Measurement, Timed, with_shared_tail
 from hwnas.core.progress import Progress
@@ -25,10 +24,9 @@ from hwnas.devices.campaign import campaign
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile
 from hwnas.latency.lut import CorrectedTable, TableSum
-from hwnas.latency.report_card import Score, noise_floor, proportional, score
 from hwnas.luts import LatencyTable, build_table
 from hwnas.luts.build import TABLE
-from hwnas.pipeline.names import network_name
+from hwnas.pipeline.names import network_name, parse_network_name
 from hwnas.pipeline.opening import AnyDevice, form_for, open_device
 
 MODEL = "latency_model.json"
@@ -36,8 +34,6 @@ NETWORKS_JOURNAL = "networks.jsonl"
 """Whole networks, measured to correct the table; by the name of their genes."""
 FINALISTS_JOURNAL = "finalists.jsonl"
 """Networks that searches proposed, measured longer."""
-HELD_OUT = 3
-"""One network in three is held out for the report card."""
 LEAST_NETWORKS = 8
 """Measured however short the time: twice the weights that correct a table."""
 BLOCKS_SHARE = 0.7
@@ -52,7 +48,6 @@ class Profiled:
 
     model: CorrectedTable | None
     table: LatencyTable
-    card: tuple[Score, ...]
     device_seconds: float
     seconds: float
     disturbed_networks: dict[str, int] = field(default_factory=dict)
@@ -114,6 +109,18 @@ def measure_networks(
     return TimedNetworks(archs.take(done), measurements, fresh, result.device_seconds)
 
 
+def kept_networks(space: SearchSpace, journal: Path) -> dict[Arch, Measurement]:
+    """The whole networks of a journal; those of other spaces are left out."""
+    found: dict[Arch, Measurement] = {}
+    lines = (line for line in read_lines(journal) if isinstance(line, dict) and line.get("kind") == "measured")
+    for line in lines:
+        measurement = Measurement.from_record(line)
+        arch = parse_network_name(str(line.get("name")))
+        if measurement is not None and arch is not None and arch.space_id == space.id:
+            found[arch] = measurement
+    return found
+
+
 def profile_space(
     profile: DeviceProfile,
     space: SearchSpace,
@@ -140,7 +147,7 @@ def profile_space(
         table = build_table(space, device, form_for(device), folder, report, campaign=campaign, seconds=for_blocks)
         if table.provenance.failed:
             busy = table.provenance.device_seconds
-            return Profiled(None, table, (), busy, round(time.monotonic() - started, 3))
+            return Profiled(None, table, busy, round(time.monotonic() - started, 3))
         archs = spread_out(space, TableSum(space, table), subnets)
         if seconds is not None:  # whatever there is time for should span the range
             archs = archs.take(np.array([0, 1, *(2 + place for place in _bisecting(len(archs) - 2))]))
@@ -148,10 +155,9 @@ def profile_space(
         timed = measure_networks(rules, space, archs, journal, progress, None if seconds is None else enough)
     model = CorrectedTable.fit(space, table, timed.archs, timed.measurements)
     model.save(folder / MODEL)
-    card = report_card(space, table, timed.archs, timed.measurements)
     busy = round(table.provenance.device_seconds + timed.device_seconds, 3)
     disturbed = dict(Counter(why for one in timed.measurements if (why := disturbance(one))))
-    return Profiled(model, table, card, busy, round(time.monotonic() - started, 3), disturbed)
+    return Profiled(model, table, busy, round(time.monotonic() - started, 3), disturbed)
 
 
 def _forget_another_device(folder: Path, facts: dict[str, object]) -> None:
@@ -184,28 +190,6 @@ def _bisecting(count: int) -> list[int]:
     """0 to count - 1, so ordered that however many are taken lie evenly: by mirrored bits (van der Corput, 1935)."""
     bits = count.bit_length()
     return sorted(range(count), key=lambda place: int(f"{place:0{bits}b}"[::-1], 2))
-
-
-def report_card(
-    space: SearchSpace, table: LatencyTable, archs: ArchBatch, measurements: list[Measurement]
-) -> tuple[Score, ...]:
-    """Every latency model beside MACs, parameters and the table sum, on networks that none was fitted on."""
-    held = np.arange(len(archs)) % HELD_OUT == 1
-    fitting = [m for m, out in zip(measurements, held, strict=True) if not out]
-    tested = [m for m, out in zip(measurements, held, strict=True) if out]
-    fit_ms, test_ms = (np.array([m.median for m in part]) for part in (fitting, tested))
-    floor = noise_floor([m.samples_ms for m in tested])
-    scores = []
-    for name, count in (("macs", macs), ("params", params)):
-        proxy = compile_additive(space, lambda net, count=count: float(count(net)))  # type: ignore[misc]
-        factor = proportional(proxy(archs.take(~held)), fit_ms)
-        scores.append(score(name, test_ms, factor * proxy(archs.take(held)), floor))
-    scores.append(score("lut", test_ms, TableSum(space, table).median(archs.take(held)), floor))
-    corrected = CorrectedTable.fit(space, table, archs.take(~held), fitting)
-    scores.append(score("lut corrected", test_ms, corrected.median(archs.take(held)), floor))
-    tail = corrected.estimate(archs.take(held)).p90
-    scores.append(score("lut corrected, p90", np.array([m.p90 for m in tested]), tail, floor))
-    return tuple(scores)
 
 
 def refuse_damaged(folder: Path) -> None:

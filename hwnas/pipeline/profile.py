@@ -10,6 +10,7 @@ from hwnas.devices.profile import load_profile
 from hwnas.luts.build import TABLE
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.latency import Profiled, profile_space
+from hwnas.pipeline.report import DeviceReport, device_report
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
@@ -22,6 +23,7 @@ class ProfileReport:
     device: str
     table: str
     profiled: Profiled
+    report: DeviceReport
     device_kind: Literal["real", "simulator"] = "real"
 
     @property
@@ -45,7 +47,9 @@ class ProfileReport:
             "failed": sorted(profiled.table.provenance.failed),
             "seconds": profiled.seconds,
             "device_seconds": profiled.device_seconds,
-            "report_card": [score.to_json() for score in profiled.card],
+            "report_card": self.report.to_json()["report_card"],
+            "best_on_validation": self.report.to_json()["best_on_validation"],
+            "picture": self.report.picture,
         }
 
 
@@ -71,4 +75,5 @@ def profile_device(
     supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
     folder = workspace.table_folder(device, settings.supernet)
     profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress, seconds, strict)
-    return ProfileReport(device, str(folder / TABLE), profiled, profile.device_kind)
+    report = device_report(workspace, device=device)
+    return ProfileReport(device, str(folder / TABLE), profiled, report, profile.device_kind)

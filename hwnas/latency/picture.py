@@ -1,0 +1,50 @@
+"""A report card as a picture: what each model predicts of held-out networks against what was measured."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from hwnas.core.files import write_atomic
+from hwnas.core.metrics import Floats
+
+COLUMNS = 4
+
+
+def draw(
+    path: Path, title: str, measured_ms: Floats, predicted_ms: Mapping[str, Floats], errors: Mapping[str, float]
+) -> None:
+    """A PNG with a panel a model, on equal logarithmic axes, whole or not at all; `errors` are shown as MAPE."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    rows = -(-len(predicted_ms) // COLUMNS)
+    columns = min(COLUMNS, len(predicted_ms))
+    figure, panels = pyplot.subplots(
+        rows, columns, figsize=(2.9 * columns, 2.9 * rows), dpi=110, layout="constrained", squeeze=False
+    )
+    ends = np.array([0.8 * measured_ms.min(), 1.25 * measured_ms.max()])
+    for panel in panels.flat[len(predicted_ms) :]:
+        panel.set_visible(False)
+    for panel, (name, guess) in zip(panels.flat, predicted_ms.items(), strict=False):
+        panel.fill_between(ends, 0.95 * ends, 1.05 * ends, color="0.9", label="within 5%")
+        panel.plot(ends, ends, color="0.6", linewidth=0.8)
+        panel.scatter(measured_ms, np.clip(guess, ends[0] / 3, 3 * ends[1]), s=14, color="tab:blue")
+        panel.set(xscale="log", yscale="log", title=f"{name}: {errors[name]:.1%}")
+        panel.set_xlim(*ends)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+            axis.set_minor_locator(mpl.ticker.NullLocator())
+    figure.supxlabel("measured median (ms)")
+    figure.supylabel("predicted (ms)")
+    figure.suptitle(title)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    pyplot.close(figure)
+    write_atomic(path, buffer.getvalue())
