@@ -47,6 +47,8 @@ class GCN:
         linear: bool = True,
         seed: int = 0,
     ) -> None:
+        if members < 2:
+            raise InputError(f"an ensemble of {members}: each member leaves some networks out, so give 2 or more")
         self.members, self.linear, self.seed = members, linear, seed
         self.shape, self.training = shape or Shape(), training or Training()
         self._state: _Fitted | None = None
