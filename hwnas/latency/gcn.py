@@ -47,6 +47,8 @@ class GCN:
         linear: bool = True,
         seed: int = 0,
     ) -> None:
+        if members < 2:
+            raise InputError(f"an ensemble of {members}: each member leaves some networks out, so give 2 or more")
         self.members, self.linear, self.seed = members, linear, seed
         self.shape, self.training = shape or Shape(), training or Training()
         self._state: _Fitted | None = None
@@ -55,13 +57,14 @@ class GCN:
         """Fit on N measured networks: medians, and p90s where they are known.
 
         Raises:
-            InputError: fewer than 20 networks, unequal lengths, or a latency that is no positive number.
+            InputError: fewer than 20 networks, unequal lengths, or a median or p90 that is no positive number.
         """
         times = np.asarray(latency_ms, dtype=np.float64)
-        if len(nets) < LEAST or len(times) != len(nets) or not np.all(np.isfinite(times) & (times > 0)):
+        p90s = times if p90_ms is None else np.asarray(p90_ms, dtype=np.float64)
+        if len(nets) < LEAST or not all(_positive(values, len(nets)) for values in (times, p90s)):
             raise InputError(
-                f"{len(nets)} networks and {len(times)} latencies: the GCN wants {LEAST} networks or more, and a "
-                "positive latency for each"
+                f"{len(nets)} networks, {len(times)} latencies and {len(p90s)} p90s: the GCN wants {LEAST} networks or "
+                "more, and a positive number for each"
             )
         graphs = [graph(net) for net in nets]
         domain = Domain.of(graphs)
@@ -69,7 +72,7 @@ class GCN:
         order = np.random.default_rng(self.seed).permutation(len(nets))
         held = [np.sort(order[member :: self.members]) for member in range(self.members)]
         fitted = self._trained(nets, times, batched, domain, held)
-        self._state = fitted.judged(nets, times, times if p90_ms is None else np.asarray(p90_ms), batched, held)
+        self._state = fitted.judged(nets, times, p90s, batched, held)
         return self
 
     def predict(self, nets: Sequence[NetSpec]) -> Floats:
@@ -118,6 +121,10 @@ class GCN:
         targets = ((ratios - centre) / scale).astype(np.float32)
         ensemble = train(batched, targets, rows, self.shape, self.training, self.seed)
         return _Fitted(domain, tuple(bases), ensemble, centre, scale, floor)
+
+
+def _positive(values: Floats, count: int) -> bool:
+    return len(values) == count and bool(np.all(np.isfinite(values) & (values > 0)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,9 +107,8 @@ def train(
     net = Ensemble(members, features.shape[2], shape, float(graphs.mask.sum(1).mean()), seed)
     steps = how.epochs * math.ceil(count / how.batch)
     optimiser = torch.optim.AdamW(net.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, how.learning_rate, total_steps=steps, pct_start=how.warm_up
-    )
+    rise = min(max(how.warm_up, 1.01 / steps), 0.99)  # a rise of exactly one step is divided by zero
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, how.learning_rate, total_steps=steps, pct_start=rise)
     for _ in range(how.epochs):
         orders = torch.from_numpy(np.stack([rng.permutation(count) for _ in range(members)]))
         for start in range(0, count, how.batch):
