@@ -98,7 +98,8 @@ class GCN:
         graphs = [graph(net) for net in nets]
         fitted.domain.refuse_others(graphs)
         batched = batch(graphs, fitted.domain.classes)
-        median = np.exp(fitted.combine(fitted.members(nets, batched), fitted.part).mean(0))
+        base = np.log(np.maximum(fitted.whole.predict(nets), fitted.floor))
+        median = np.exp(base + fitted.ratio(predict(fitted.ensemble, batched), fitted.part).mean(0))
         spread = np.exp(fitting.bound(fitted.errors, share))
         return Prediction(median, fitted.tail(median), median / spread, median * spread)
 
@@ -120,7 +121,8 @@ class GCN:
         centre, scale = ratios.mean(1, keepdims=True), np.maximum(ratios.std(1, keepdims=True), 1e-6)
         targets = ((ratios - centre) / scale).astype(np.float32)
         ensemble = train(batched, targets, rows, self.shape, self.training, self.seed)
-        return _Fitted(domain, tuple(bases), ensemble, centre, scale, floor)
+        whole = Linear.fit(nets, times, constant=not self.linear)
+        return _Fitted(domain, whole, tuple(bases), ensemble, centre, scale, floor)
 
 
 def _positive(values: Floats, count: int) -> bool:
@@ -132,6 +134,8 @@ class _Fitted:
     """What `fit` found; logarithms of milliseconds inside."""
 
     domain: Domain
+    whole: Linear
+    """The linear part fitted on all networks, for new ones; `bases` are those of the members."""
     bases: tuple[Linear, ...]
     ensemble: Ensemble
     centre: Floats
@@ -141,14 +145,12 @@ class _Fitted:
     errors: Floats = field(default_factory=lambda: np.zeros(0))
     tail: Tail = field(default_factory=Tail)
 
-    def members(self, nets: Sequence[NetSpec], batched: GraphBatch) -> tuple[Floats, Floats]:
-        """What the linear part and the graph networks of each member say: E x N each."""
-        base = np.stack([np.log(np.maximum(base.predict(nets), self.floor)) for base in self.bases])
-        return base, predict(self.ensemble, batched)
+    def ratio(self, said: Floats, part: float) -> Floats:
+        """Logarithms of the ratio to the linear part, from what the graph networks say; E x N in and out.
 
-    def combine(self, said: tuple[Floats, Floats], part: float) -> Floats:
-        """E x N logarithms; the mean ratio to the linear part is always taken, of the rest `part`."""
-        return np.asarray(said[0] + self.centre + part * self.scale * said[1], dtype=np.float64)
+        The mean ratio is always taken, of the rest `part`.
+        """
+        return np.asarray(self.centre + part * self.scale * said, dtype=np.float64)
 
     def judged(
         self,
@@ -159,11 +161,13 @@ class _Fitted:
         held: Sequence[NDArray[np.intp]],
     ) -> _Fitted:
         """With the best part, the errors and the tail by what each member says of the networks it left out."""
-        said = self.members(nets, batched)
+        said = predict(self.ensemble, batched)
+        bases = np.stack([np.log(np.maximum(base.predict(nets), self.floor)) for base in self.bases])
         member = np.zeros(len(nets), dtype=np.intp)
         for number, rows in enumerate(held):
             member[rows] = number
-        blind = np.stack([self.combine(said, part)[member, np.arange(len(nets))] for part in PARTS])
+        every = np.arange(len(nets))
+        blind = np.stack([(bases + self.ratio(said, part))[member, every] for part in PARTS])
         errors = np.abs(blind - np.log(times))
         best = int(np.argmin(errors.mean(1)))
         tail = Tail.fit(np.exp(blind[best]), times, p90s)

@@ -83,7 +83,8 @@ class Ensemble(nn.Module):
             value = F.relu(torch.addcmul(self.shifts[layer], value, self.gains[layer]))
             hidden = (hidden + value) * live
         grid = hidden.reshape(members, count, nodes, -1)
-        pooled = torch.cat([grid.sum(2) / self._typical_nodes, grid.amax(2)], dim=2)
+        # Not below 0, where nodes that are not there lie: how many of those a batch has must not matter.
+        pooled = torch.cat([grid.sum(2) / self._typical_nodes, grid.amax(2).clamp(min=0)], dim=2)
         return self._linear(-1, F.relu(self._linear(-2, pooled)))[:, :, 0]
 
     def _linear(self, number: int, value: Tensor) -> Tensor:

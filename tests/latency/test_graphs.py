@@ -48,7 +48,7 @@ def test_a_value_that_is_added_to_itself_has_two_edges() -> None:
     found = graph(CELLS.cell((CONV_1X1, NONE, SKIP, NONE, SKIP, SKIP)))
     assert found.classes == (one("input"), one("conv 1x1"), one("add"))
     assert found.edges == ((0, 1), (1, 2), (1, 2))
-    assert batch([found], ["add", "conv 1x1", "input"], 3).edges[0].tolist() == [[0, 0, 0], [1, 0, 0], [0, 2, 0]]
+    assert batch([found], ["add", "conv 1x1", "input"]).edges[0].tolist() == [[0, 0, 0], [1, 0, 0], [0, 2, 0]]
 
 
 def test_a_cell_without_a_path_is_zeros_that_read_nothing() -> None:
@@ -139,7 +139,7 @@ CLASSES = ["add", "avg_pool 3x3", "conv 1x1", "conv 3x3", "input"]
 
 def test_places_worked_by_hand() -> None:
     """In order: input, a, b, c, add, d; neither the input nor a sum counts as a step."""
-    places = batch([graph(small())], CLASSES, 6).features[0, :, -3:]
+    places = batch([graph(small())], CLASSES).features[0, :, -3:]
     assert places[:, 0].tolist() == [0, 0, 1, 0, 2, 2]
     assert places[:, 1].tolist() == [3, 2, 1, 1, 1, 0]
     assert places[:, 2].tolist() == [1, 1, 1, 0, 1, 1]
@@ -147,11 +147,11 @@ def test_places_worked_by_hand() -> None:
 
 def test_a_batch_holds_graphs_of_different_sizes() -> None:
     graphs = [graph(small()), graph(CELLS.cell((SKIP, NONE, SKIP, NONE, NONE, SKIP)))]
-    found = batch(graphs, CLASSES, 8)
+    found = batch(graphs, CLASSES)
     assert len(found) == 2
-    assert found.features.shape == (2, 8, len(CLASSES) + len(SIZES) + 3)
-    assert found.edges.shape == (2, 8, 8)
-    assert found.mask.tolist() == [[1] * 6 + [0] * 2, [1] + [0] * 7]
+    assert found.features.shape == (2, 6, len(CLASSES) + len(SIZES) + 3)
+    assert found.edges.shape == (2, 6, 6)
+    assert found.mask.tolist() == [[1] * 6, [1] + [0] * 5]
     assert not found.features[found.mask == 0].any()
     assert found.features[0, :6, :5].argmax(1).tolist() == [4, 3, 2, 1, 0, 2]
     np.testing.assert_allclose(found.features[0, 1, 5], math.log((9 * 16 * 64 / 1e6 + SMALL) / SMALL), rtol=1e-6)
