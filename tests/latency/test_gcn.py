@@ -169,7 +169,7 @@ def test_bad_measurements_are_refused_in_one_line(nets: int, times: Floats, p90s
 def test_a_class_that_it_never_saw_is_named(fitted: GCN) -> None:
     net = Builder((16, 32, 32))
     net.conv("conv", 16, kernel=5, groups=16)
-    with pytest.raises(InputError, match="network 1 lies outside .* it has a depthwise 5x5, which none of those had"):
+    with pytest.raises(InputError, match=r"network 1 lies outside .* it has a depthwise 5x5, which none of those had"):
         fitted.predict([FRESH[0], net.build()])
 
 
@@ -182,7 +182,7 @@ def test_a_network_far_larger_is_refused(fitted: GCN) -> None:
     net = Builder((64, 32, 32))
     net.conv("wide", 64, kernel=3)
     net.conv("wider", 64, kernel=3)
-    with pytest.raises(InputError, match="macs: 75.5 million, where they have 0 to"):
+    with pytest.raises(InputError, match=r"macs: 75\.5 million, where they have 0 to"):
         fitted.predict([net.build()])
 
 
