@@ -39,7 +39,7 @@ def device(seed: int, view: View) -> Synthetic:
 
     def of(name: str, value: float) -> float:
         kind, measure = name.split(": ")
-        return value * {"count": launch.get(kind, 0.0), "macs": work}.get(measure, 0.0)
+        return value * float({"count": launch.get(kind, 0.0), "macs": work}.get(measure, 0.0))
 
     return lambda nets: np.array([0.2 + sum(of(*item) for item in totals(net, view).items()) for net in nets])
 
