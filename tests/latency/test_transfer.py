@@ -22,7 +22,8 @@ from hwnas.spaces.nasbench201 import NasBench201
 
 CELLS = NasBench201()
 OFA = spaces.load("ofa_mbv3/small/v1")
-CLASSES = ("conv 3x3", "conv 1x1", "avg_pool 3x3", "add", "act", "zero")
+CLASSES = ("conv 3x3", "conv 1x1", "avg_pool 3x3", "add", "act")
+"""Zeros take no time; they are too rare for ten networks to tell."""
 Synthetic = Callable[[Sequence[NetSpec]], Floats]
 
 
@@ -38,7 +39,7 @@ def device(seed: int, view: View) -> Synthetic:
 
     def of(name: str, value: float) -> float:
         kind, measure = name.split(": ")
-        return value * {"count": launch[kind], "macs": work}.get(measure, 0.0)
+        return value * float({"count": launch.get(kind, 0.0), "macs": work}.get(measure, 0.0))
 
     return lambda nets: np.array([0.2 + sum(of(*item) for item in totals(net, view).items()) for net in nets])
 
@@ -68,12 +69,15 @@ def off(said: Floats, truth: Floats) -> float:
     return float(np.sqrt(np.mean((said - truth) ** 2)) / truth.mean())
 
 
-@pytest.mark.parametrize("seed", NEW)
-def test_ten_measurements_rank_what_is_new(prior: Prior, seed: int) -> None:
-    new = device(seed, view_of(seed))
-    model = told(prior, new, prior.choose(POOL, 10))
-    assert spearmanr(model.predict(FRESH), new(FRESH)).statistic > 0.97
-    assert off(model.predict(FRESH), new(FRESH)) < 0.1
+def test_ten_measurements_rank_what_is_new(prior: Prior) -> None:
+    chosen, ranks = prior.choose(POOL, 10), []
+    for seed in range(100, 115):
+        new = device(seed, view_of(seed))
+        said, truth = told(prior, new, chosen).predict(FRESH), new(FRESH)
+        ranks.append(spearmanr(said, truth).statistic)
+        assert off(said, truth) < 0.15
+    assert np.mean(ranks) > 0.98
+    assert min(ranks) > 0.95
 
 
 @pytest.mark.parametrize("seed", NEW)
@@ -87,17 +91,18 @@ def test_they_tell_what_the_device_runs(prior: Prior, seed: int) -> None:
     assert shares[view_of(seed)] > 100 * shares[view_of(seed + 1)]
 
 
-@pytest.mark.parametrize("count", [4, 10])
-def test_chosen_networks_tell_more_than_random_ones(prior: Prior, count: int) -> None:
+@pytest.mark.parametrize(("count", "noise"), [(4, 0.0), (4, 0.1), (10, 0.1)])
+def test_chosen_networks_tell_more_than_random_ones(prior: Prior, count: int, noise: float) -> None:
+    """Ten without noise tell so few weights nearly exactly, whichever ten they are."""
     chosen, rng = prior.choose(POOL, count), np.random.default_rng(0)
     draws = [rng.permutation(len(POOL))[:count].tolist() for _ in range(8)]
     best, random = [], []
     for seed in NEW:
         new = device(seed, view_of(seed))
         truth = new(FRESH)
-        best.append(off(told(prior, new, chosen).predict(FRESH), truth))
-        random += [off(told(prior, new, rows).predict(FRESH), truth) for rows in draws]
-    assert np.mean(best) < np.mean(random)
+        best.append(off(told(prior, new, chosen, noise).predict(FRESH), truth))
+        random += [off(told(prior, new, rows, noise).predict(FRESH), truth) for rows in draws]
+    assert np.mean(best) < 0.9 * np.mean(random)
 
 
 def test_the_choice_never_repeats_and_goes_on_where_it_was(prior: Prior) -> None:
