@@ -37,7 +37,7 @@ def test_half_as_much_again_is_near(macs: float) -> None:
         (chain("conv 3x3", "add", macs=2.6), "macs: 2.6 million, where they have 4 to 10 million"),
         (chain("conv 3x3", "add", macs=15.1), "macs: 15.1 million, where they have 4 to 10 million"),
         (chain("conv 5x5", "add", macs=5.0), "it has a conv 5x5, which none of those had"),
-        (chain("add", "add", "add", macs=5.0), "its graph has 4 nodes, theirs have 3 at most"),
+        (chain("add", "add", "add", "add", macs=5.0), "its graph has 5 nodes, theirs have 3 at most"),
     ],
     ids=["small", "large", "class", "nodes"],
 )
