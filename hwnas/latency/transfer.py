@@ -10,7 +10,7 @@ evidence (Bayesian model averaging: Hoeting et al., Statistical Science 1999).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ SAMPLE = 1000
 NORMAL_90 = 1.645
 """Half-width of 90% of a normal distribution, in standard deviations."""
 LEAST_SOURCE = 20
+FLOOR = 0.2
+"""Of the least measured latency: a weighted sum that says less is raised to it, since it is no time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +150,8 @@ class Prior:
         models = [model for belief in self.beliefs for model in _posteriors(belief, nets, times)]
         evidence = np.array([model.log_evidence for model in models])
         shares = np.exp(evidence - evidence.max())
-        transfer = Transfer(tuple(models), shares / shares.sum())
-        return Transfer(transfer.models, transfer.shares, Tail.fit(transfer.predict(nets), times, p90s))
+        transfer = Transfer(tuple(models), shares / shares.sum(), FLOOR * float(times.min()))
+        return replace(transfer, tail=Tail.fit(transfer.predict(nets), times, p90s))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +172,7 @@ class Transfer:
     models: tuple[_Posterior, ...]
     shares: Floats
     """How much each model counts; their sum is 1."""
+    floor_ms: float
     tail: Tail = field(default_factory=Tail)
 
     def predict(self, nets: Sequence[NetSpec]) -> Floats:
@@ -186,9 +189,11 @@ class Transfer:
             own = rows[model.columns.views]
             means[place] = own @ model.mean
             variances[place] = np.einsum("ij,jk,ik->i", own, model.covariance, own) + model.noise_ms**2
-        median = self.shares @ means
-        spread = NORMAL_90 * np.sqrt(np.maximum(self.shares @ (variances + means**2) - median**2, 0.0))
-        return Prediction(median, self.tail(median), np.maximum(median - spread, 0.0), median + spread)
+        mean = self.shares @ means
+        spread = NORMAL_90 * np.sqrt(np.maximum(self.shares @ (variances + means**2) - mean**2, 0.0))
+        median = np.maximum(mean, self.floor_ms)
+        lower, upper = np.clip(mean - spread, 0.0, median), np.maximum(mean + spread, median)
+        return Prediction(median, self.tail(median), lower, upper)
 
 
 def _positive(values: Floats, count: int) -> bool:

@@ -126,6 +126,20 @@ def test_the_interval_narrows_with_measurements(prior: Prior) -> None:
             assert np.all((each.lower >= 0) & (each.lower <= each.median) & (each.median <= each.upper))
 
 
+def test_no_latency_is_below_a_share_of_the_least_measured(prior: Prior) -> None:
+    """A sum for the smallest may well come out negative."""
+    chosen, asked = prior.choose(POOL, 10), cells(400, 9)
+    raised = 0
+    for seed in NEW:
+        new = device(seed, "read")
+        prediction, floor = told(prior, new, chosen).estimate(asked), 0.2 * new([POOL[row] for row in chosen]).min()
+        assert prediction.median.min() >= floor * (1 - 1e-12)
+        assert np.all((prediction.lower >= 0) & (prediction.lower <= prediction.median))
+        assert np.all(prediction.median <= prediction.upper)
+        raised += int(np.isclose(prediction.median, floor).sum())
+    assert raised
+
+
 def test_the_interval_covers_new_networks(prior: Prior) -> None:
     covered = []
     for seed in range(100, 120):
