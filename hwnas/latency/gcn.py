@@ -47,6 +47,8 @@ class GCN:
         linear: bool = True,
         seed: int = 0,
     ) -> None:
+        if members < 2:
+            raise InputError(f"an ensemble of {members}: each member leaves some networks out, so give 2 or more")
         self.members, self.linear, self.seed = members, linear, seed
         self.shape, self.training = shape or Shape(), training or Training()
         self._state: _Fitted | None = None
@@ -55,13 +57,14 @@ class GCN:
         """Fit on N measured networks: medians, and p90s where they are known.
 
         Raises:
-            InputError: fewer than 20 networks, unequal lengths, or a latency that is no positive number.
+            InputError: fewer than 20 networks, unequal lengths, or a median or p90 that is no positive number.
         """
         times = np.asarray(latency_ms, dtype=np.float64)
-        if len(nets) < LEAST or len(times) != len(nets) or not np.all(np.isfinite(times) & (times > 0)):
+        p90s = times if p90_ms is None else np.asarray(p90_ms, dtype=np.float64)
+        if len(nets) < LEAST or not all(_positive(values, len(nets)) for values in (times, p90s)):
             raise InputError(
-                f"{len(nets)} networks and {len(times)} latencies: the GCN wants {LEAST} networks or more, and a "
-                "positive latency for each"
+                f"{len(nets)} networks, {len(times)} latencies and {len(p90s)} p90s: the GCN wants {LEAST} networks or "
+                "more, and a positive number for each"
             )
         graphs = [graph(net) for net in nets]
         domain = Domain.of(graphs)
@@ -69,7 +72,7 @@ class GCN:
         order = np.random.default_rng(self.seed).permutation(len(nets))
         held = [np.sort(order[member :: self.members]) for member in range(self.members)]
         fitted = self._trained(nets, times, batched, domain, held)
-        self._state = fitted.judged(nets, times, times if p90_ms is None else np.asarray(p90_ms), batched, held)
+        self._state = fitted.judged(nets, times, p90s, batched, held)
         return self
 
     def predict(self, nets: Sequence[NetSpec]) -> Floats:
@@ -95,7 +98,8 @@ class GCN:
         graphs = [graph(net) for net in nets]
         fitted.domain.refuse_others(graphs)
         batched = batch(graphs, fitted.domain.classes)
-        median = np.exp(fitted.combine(fitted.members(nets, batched), fitted.part).mean(0))
+        base = np.log(np.maximum(fitted.whole.predict(nets), fitted.floor))
+        median = np.exp(base + fitted.ratio(predict(fitted.ensemble, batched), fitted.part).mean(0))
         spread = np.exp(fitting.bound(fitted.errors, share))
         return Prediction(median, fitted.tail(median), median / spread, median * spread)
 
@@ -117,7 +121,12 @@ class GCN:
         centre, scale = ratios.mean(1, keepdims=True), np.maximum(ratios.std(1, keepdims=True), 1e-6)
         targets = ((ratios - centre) / scale).astype(np.float32)
         ensemble = train(batched, targets, rows, self.shape, self.training, self.seed)
-        return _Fitted(domain, tuple(bases), ensemble, centre, scale, floor)
+        whole = Linear.fit(nets, times, constant=not self.linear)
+        return _Fitted(domain, whole, tuple(bases), ensemble, centre, scale, floor)
+
+
+def _positive(values: Floats, count: int) -> bool:
+    return len(values) == count and bool(np.all(np.isfinite(values) & (values > 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +134,8 @@ class _Fitted:
     """What `fit` found; logarithms of milliseconds inside."""
 
     domain: Domain
+    whole: Linear
+    """The linear part fitted on all networks, for new ones; `bases` are those of the members."""
     bases: tuple[Linear, ...]
     ensemble: Ensemble
     centre: Floats
@@ -134,14 +145,12 @@ class _Fitted:
     errors: Floats = field(default_factory=lambda: np.zeros(0))
     tail: Tail = field(default_factory=Tail)
 
-    def members(self, nets: Sequence[NetSpec], batched: GraphBatch) -> tuple[Floats, Floats]:
-        """What the linear part and the graph networks of each member say: E x N each."""
-        base = np.stack([np.log(np.maximum(base.predict(nets), self.floor)) for base in self.bases])
-        return base, predict(self.ensemble, batched)
+    def ratio(self, said: Floats, part: float) -> Floats:
+        """Logarithms of the ratio to the linear part, from what the graph networks say; E x N in and out.
 
-    def combine(self, said: tuple[Floats, Floats], part: float) -> Floats:
-        """E x N logarithms; the mean ratio to the linear part is always taken, of the rest `part`."""
-        return np.asarray(said[0] + self.centre + part * self.scale * said[1], dtype=np.float64)
+        The mean ratio is always taken, of the rest `part`.
+        """
+        return np.asarray(self.centre + part * self.scale * said, dtype=np.float64)
 
     def judged(
         self,
@@ -152,11 +161,13 @@ class _Fitted:
         held: Sequence[NDArray[np.intp]],
     ) -> _Fitted:
         """With the best part, the errors and the tail by what each member says of the networks it left out."""
-        said = self.members(nets, batched)
+        said = predict(self.ensemble, batched)
+        bases = np.stack([np.log(np.maximum(base.predict(nets), self.floor)) for base in self.bases])
         member = np.zeros(len(nets), dtype=np.intp)
         for number, rows in enumerate(held):
             member[rows] = number
-        blind = np.stack([self.combine(said, part)[member, np.arange(len(nets))] for part in PARTS])
+        every = np.arange(len(nets))
+        blind = np.stack([(bases + self.ratio(said, part))[member, every] for part in PARTS])
         errors = np.abs(blind - np.log(times))
         best = int(np.argmin(errors.mean(1)))
         tail = Tail.fit(np.exp(blind[best]), times, p90s)

@@ -83,7 +83,8 @@ class Ensemble(nn.Module):
             value = F.relu(torch.addcmul(self.shifts[layer], value, self.gains[layer]))
             hidden = (hidden + value) * live
         grid = hidden.reshape(members, count, nodes, -1)
-        pooled = torch.cat([grid.sum(2) / self._typical_nodes, grid.amax(2)], dim=2)
+        # Not below 0, where nodes that are not there lie: how many of those a batch has must not matter.
+        pooled = torch.cat([grid.sum(2) / self._typical_nodes, grid.amax(2).clamp(min=0)], dim=2)
         return self._linear(-1, F.relu(self._linear(-2, pooled)))[:, :, 0]
 
     def _linear(self, number: int, value: Tensor) -> Tensor:
@@ -107,9 +108,8 @@ def train(
     net = Ensemble(members, features.shape[2], shape, float(graphs.mask.sum(1).mean()), seed)
     steps = how.epochs * math.ceil(count / how.batch)
     optimiser = torch.optim.AdamW(net.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, how.learning_rate, total_steps=steps, pct_start=how.warm_up
-    )
+    rise = min(max(how.warm_up, 1.01 / steps), 0.99)  # a rise of exactly one step is divided by zero
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, how.learning_rate, total_steps=steps, pct_start=rise)
     for _ in range(how.epochs):
         orders = torch.from_numpy(np.stack([rng.permutation(count) for _ in range(members)]))
         for start in range(0, count, how.batch):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.core.metrics import Floats
-from hwnas.core.net import INPUT, NetSpec
+from hwnas.core.net import INPUT, NetSpec, Op
 from hwnas.latency.op_features import measures, needed, operator_class
 
 SIZES = ("macs", "read", "written", "weights")
@@ -64,9 +64,14 @@ def _readers(net: NetSpec, kept: Sequence[int]) -> dict[int, list[int]]:
     """Operators that read each value, in order."""
     readers: dict[int, list[int]] = {}
     for index in kept:
-        for source in net.ops[index].inputs:
+        for source in _sources(net.ops[index]):
             readers.setdefault(source, []).append(index)
     return readers
+
+
+def _sources(op: Op) -> tuple[int, ...]:
+    """The values that an operator reads; zeros have the shape of one, which need not be kept for that."""
+    return () if op.kind == "zero" else op.inputs
 
 
 def _of_blocks(net: NetSpec, kept: Sequence[int]) -> Graph:
@@ -89,7 +94,7 @@ def _of_operators(net: NetSpec, kept: Sequence[int]) -> Graph:
     """Of each value, the nodes whose sum it is: one, but for sums that one other sum alone reads."""
     for index in kept:
         op = net.ops[index]
-        sources = [node for source in op.inputs for node in terms[source]]
+        sources = [node for source in _sources(op) for node in terms[source]]
         if op.kind == "act":
             terms[index] = terms[op.inputs[0]]
             continue

@@ -16,6 +16,9 @@ STRENGTHS = tuple(np.logspace(-3, 3, 13).tolist())
 FAR = 10.0
 """Standard deviations beyond which a feature counts no further."""
 
+ROUNDING = 1e-9
+"""Below this, what is left of 1 after a network's own weight in its fit is rounding error."""
+
 
 @dataclass(frozen=True, eq=False)
 class Linear:
@@ -66,5 +69,5 @@ def _left_out(rows: Floats, target: Floats, importance: Floats, strength: float)
     goal = (target - mean_target) * root[:, 0]
     fitted = (left * shrunk) @ (left.T @ goal)
     hat = np.einsum("ij,j,ij->i", left, shrunk, left) + importance / importance.sum()
-    residual = (goal - fitted) / np.maximum(1 - hat, 1e-3)
+    residual = (goal - fitted) / np.maximum(1 - hat, ROUNDING)
     return np.asarray(target - residual / root[:, 0], dtype=np.float64)

@@ -79,7 +79,8 @@ def feature_names(nets: Iterable[NetSpec], view: View = "read") -> tuple[str, ..
 def feature_matrix(nets: Collection[NetSpec], names: Sequence[str], view: View = "read") -> Floats:
     """N x F sums; what is not among `names` is left out."""
     rows = [totals(net, view) for net in nets]
-    return np.array([[row.get(name, 0.0) for name in names] for row in rows], dtype=np.float64).reshape(len(rows), -1)
+    values = [[row.get(name, 0.0) for name in names] for row in rows]
+    return np.array(values, dtype=np.float64).reshape(len(rows), len(names))
 
 
 def _stride(op: Op) -> str:

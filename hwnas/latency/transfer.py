@@ -10,7 +10,7 @@ evidence (Bayesian model averaging: Hoeting et al., Statistical Science 1999).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ SAMPLE = 1000
 NORMAL_90 = 1.645
 """Half-width of 90% of a normal distribution, in standard deviations."""
 LEAST_SOURCE = 20
+FLOOR = 0.2
+"""Of the least measured latency: a weighted sum that says less is raised to it, since it is no time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +104,7 @@ class Prior:
         if not sources:
             raise InputError("a transfer needs a known device: profile one, and give its table or measurements")
         for source in sources:
-            times = np.asarray(source.latency_ms)
-            if len(source.nets) != len(times) or len(times) < LEAST_SOURCE or not np.all(times > 0):
+            if len(source.nets) < LEAST_SOURCE or not _positive(np.asarray(source.latency_ms), len(source.nets)):
                 raise InputError(f"each known device needs {LEAST_SOURCE} networks and a positive latency for each")
         every = {net.key(): net for source in sources for net in source.nets}
         beliefs = []
@@ -140,19 +141,17 @@ class Prior:
         """The new device, from a few of its networks: medians in ms, and p90s where they are known.
 
         Raises:
-            InputError: there is none, or a latency is no positive number.
+            InputError: there is none, or a median or p90 is no positive number.
         """
         times = np.asarray(latency_ms, dtype=np.float64)
-        if not len(nets) or len(times) != len(nets) or not np.all(np.isfinite(times) & (times > 0)):
-            raise InputError("a transfer needs a few networks and a positive latency for each")
+        p90s = times if p90_ms is None else np.asarray(p90_ms, dtype=np.float64)
+        if not len(nets) or not all(_positive(values, len(nets)) for values in (times, p90s)):
+            raise InputError("a transfer needs a few networks and a positive latency for each, and as many p90s if any")
         models = [model for belief in self.beliefs for model in _posteriors(belief, nets, times)]
         evidence = np.array([model.log_evidence for model in models])
         shares = np.exp(evidence - evidence.max())
-        transfer = Transfer(tuple(models), shares / shares.sum())
-        tail = Tail.fit(
-            transfer.predict(nets), times, times if p90_ms is None else np.asarray(p90_ms, dtype=np.float64)
-        )
-        return Transfer(transfer.models, transfer.shares, tail)
+        transfer = Transfer(tuple(models), shares / shares.sum(), FLOOR * float(times.min()))
+        return replace(transfer, tail=Tail.fit(transfer.predict(nets), times, p90s))
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +172,7 @@ class Transfer:
     models: tuple[_Posterior, ...]
     shares: Floats
     """How much each model counts; their sum is 1."""
+    floor_ms: float
     tail: Tail = field(default_factory=Tail)
 
     def predict(self, nets: Sequence[NetSpec]) -> Floats:
@@ -189,9 +189,15 @@ class Transfer:
             own = rows[model.columns.views]
             means[place] = own @ model.mean
             variances[place] = np.einsum("ij,jk,ik->i", own, model.covariance, own) + model.noise_ms**2
-        median = self.shares @ means
-        spread = NORMAL_90 * np.sqrt(np.maximum(self.shares @ (variances + means**2) - median**2, 0.0))
-        return Prediction(median, self.tail(median), np.maximum(median - spread, 0.0), median + spread)
+        mean = self.shares @ means
+        spread = NORMAL_90 * np.sqrt(np.maximum(self.shares @ (variances + means**2) - mean**2, 0.0))
+        median = np.maximum(mean, self.floor_ms)
+        lower, upper = np.clip(mean - spread, 0.0, median), np.maximum(mean + spread, median)
+        return Prediction(median, self.tail(median), lower, upper)
+
+
+def _positive(values: Floats, count: int) -> bool:
+    return len(values) == count and bool(np.all(np.isfinite(values) & (values > 0)))
 
 
 def _weights(source: Source, rows: dict[str, Floats]) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from hwnas.core.net import INPUT, Activation, NetSpec, Op, Shape
@@ -49,7 +48,8 @@ class Builder:
         entry = self._entry(source)
         channels, height, width = self.shape_of(entry)
         out = (filters, -(-height // stride), -(-width // stride))
-        return self._append(Op("conv", name, (entry,), channels, out, kernel, stride, groups, bias, norm, act))
+        block = self.block
+        return self._append(Op("conv", name, (entry,), channels, out, kernel, stride, groups, bias, norm, act, block))
 
     def squeeze_excite(self, name: str, middle: int) -> int:
         """Scale the newest value's channels by what a small network makes of their means (Hu et al., CVPR 2018)."""
@@ -57,7 +57,8 @@ class Builder:
         self.global_pool(f"{name}.pool")
         self.conv(f"{name}.reduce", middle, norm=False, bias=True, act="relu")
         self.conv(f"{name}.expand", channels, norm=False, bias=True, act="h_sigmoid")
-        return self._append(Op("mul", f"{name}.scale", (source, self.last), channels, self.shape_of(source)))
+        inputs, shape = (source, self.last), self.shape_of(source)
+        return self._append(Op("mul", f"{name}.scale", inputs, channels, shape, block=self.block))
 
     def pool(
         self, name: str, kind: Literal["avg_pool", "max_pool"], kernel: int, stride: int = 1, source: int | None = None
@@ -65,25 +66,26 @@ class Builder:
         entry = self._entry(source)
         channels, height, width = self.shape_of(entry)
         out = (channels, -(-height // stride), -(-width // stride))
-        return self._append(Op(kind, name, (entry,), channels, out, kernel, stride))
+        return self._append(Op(kind, name, (entry,), channels, out, kernel, stride, block=self.block))
 
     def global_pool(self, name: str) -> int:
         channels = self.shape[0]
-        return self._append(Op("global_pool", name, (self.last,), channels, (channels, 1, 1)))
+        return self._append(Op("global_pool", name, (self.last,), channels, (channels, 1, 1), block=self.block))
 
     def linear(self, name: str, features: int) -> int:
-        return self._append(Op("linear", name, (self.last,), self.shape[0], (features, 1, 1), bias=True))
+        channels, out = self.shape[0], (features, 1, 1)
+        return self._append(Op("linear", name, (self.last,), channels, out, bias=True, block=self.block))
 
     def add(self, name: str, first: int, second: int | None = None) -> int:
         entry = self._entry(second)
         shape = self.shape_of(entry)
-        return self._append(Op("add", name, (first, entry), shape[0], shape))
+        return self._append(Op("add", name, (first, entry), shape[0], shape, block=self.block))
 
     def act(self, name: str, act: Activation, source: int | None = None) -> int:
-        return self._elementwise(Op("act", name, (self._entry(source),), 0, (0, 0, 0), act=act))
+        return self._elementwise("act", name, source, act)
 
     def zero(self, name: str, source: int | None = None) -> int:
-        return self._elementwise(Op("zero", name, (self._entry(source),), 0, (0, 0, 0)))
+        return self._elementwise("zero", name, source, "none")
 
     def build(self) -> NetSpec:
         return NetSpec(self._input_shape, tuple(self._ops))
@@ -91,10 +93,11 @@ class Builder:
     def _entry(self, source: int | None) -> int:
         return self.last if source is None else source
 
-    def _elementwise(self, op: Op) -> int:
-        shape = self.shape_of(op.inputs[0])
-        return self._append(replace(op, in_channels=shape[0], out_shape=shape))
+    def _elementwise(self, kind: Literal["act", "zero"], name: str, source: int | None, act: Activation) -> int:
+        entry = self._entry(source)
+        shape = self.shape_of(entry)
+        return self._append(Op(kind, name, (entry,), shape[0], shape, act=act, block=self.block))
 
     def _append(self, op: Op) -> int:
-        self._ops.append(replace(op, block=self.block))
+        self._ops.append(op)
         return self.last
