@@ -156,7 +156,8 @@ def _others(workspace: Workspace, space: SearchSpace, supernet: str, device: str
     for folder in workspace.table_folders():
         if folder.name == supernet and folder.parent.name != device and (folder / TABLE).exists():
             table = LatencyTable.read(folder / TABLE)
-            if table.provenance.space == space.id and table.how == "measured" and not table.provenance.failed:
+            origin = table.provenance
+            if origin.space == space.id and origin.how == "measured" and not origin.failed:
                 found.append(table)
     return found
 
