@@ -12,6 +12,7 @@ Each message is one line that says what is wrong and what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -52,3 +53,14 @@ class DeviceError(HwnasError):
     """The device cannot be reached, or its measurements cannot be used."""
 
     exit_code: ClassVar[int] = 3
+
+
+def wrong_key(problem: Mapping[str, Any], whole: str) -> str:
+    """One line for a problem that a validated document has: pydantic's own `type`, `loc` and `msg`.
+
+    `whole` names the document, for a problem that no key has alone.
+    """
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {where!r}; remove it or correct its spelling"
+    return f"{where or whole}: {problem['msg']}; correct it"

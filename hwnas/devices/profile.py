@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from hwnas.core.errors import InputError
+from hwnas.core.errors import InputError, wrong_key
 
 
 class MeasuringRules(BaseModel):
@@ -198,8 +198,4 @@ def parse_profile(document: object, source: str) -> DeviceProfile:
     try:
         return DeviceProfile.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise InputError(f"{source}: unknown key {where!r}; remove it or correct its spelling") from error
-        raise InputError(f"{source}: {where or 'the file'}: {first['msg']}; correct it") from error
+        raise InputError(f"{source}: {wrong_key(error.errors()[0], 'the file')}") from error

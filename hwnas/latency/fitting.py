@@ -64,3 +64,8 @@ def bound(residuals: Floats, share: float = 0.9) -> float:
     """What `share` of new absolute residuals stay under, from held-out ones (split conformal, Vovk et al. 2005)."""
     rank = int(np.ceil(share * (len(residuals) + 1)))
     return float(np.sort(np.abs(residuals))[min(rank, len(residuals)) - 1])
+
+
+def all_positive(values: Floats, count: int) -> bool:
+    """Whether there are `count` values, each a positive number."""
+    return len(values) == count and bool(np.all(np.isfinite(values) & (values > 0)))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError, model_validator
 
-from hwnas.core.errors import InputError
+from hwnas.core.errors import InputError, wrong_key
 
 
 class Unroll(BaseModel):
@@ -112,8 +112,4 @@ class Board(BaseModel):
         try:
             return cls.model_validate(dict(settings))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "extra_forbidden":
-                raise InputError(f"fpga_tiles: unknown key {where!r}; remove it or correct its spelling") from error
-            raise InputError(f"fpga_tiles: {where or 'the board'}: {first['msg']}; correct it") from error
+            raise InputError(f"fpga_tiles: {wrong_key(error.errors()[0], 'the board')}") from error

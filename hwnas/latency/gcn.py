@@ -61,7 +61,7 @@ class GCN:
         """
         times = np.asarray(latency_ms, dtype=np.float64)
         p90s = times if p90_ms is None else np.asarray(p90_ms, dtype=np.float64)
-        if len(nets) < LEAST or not all(_positive(values, len(nets)) for values in (times, p90s)):
+        if len(nets) < LEAST or not all(fitting.all_positive(values, len(nets)) for values in (times, p90s)):
             raise InputError(
                 f"{len(nets)} networks, {len(times)} latencies and {len(p90s)} p90s: the GCN wants {LEAST} networks or "
                 "more, and a positive number for each"
@@ -123,10 +123,6 @@ class GCN:
         ensemble = train(batched, targets, rows, self.shape, self.training, self.seed)
         whole = Linear.fit(nets, times, constant=not self.linear)
         return _Fitted(domain, whole, tuple(bases), ensemble, centre, scale, floor)
-
-
-def _positive(values: Floats, count: int) -> bool:
-    return len(values) == count and bool(np.all(np.isfinite(values) & (values > 0)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
-from hwnas.core.errors import InputError
+from hwnas.core.errors import InputError, wrong_key
 
 Tile = tuple[PositiveInt, PositiveInt]
 
@@ -188,9 +188,7 @@ def parse_hardware(settings: Mapping[str, Any]) -> Hardware:
         return Hardware.model_validate({**base, **own})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise InputError(f"roofline: unknown key {where!r}; remove it or correct its spelling") from error
         if first["type"] == "missing":
+            where = ".".join(str(part) for part in first["loc"])
             raise InputError(f"roofline: {where!r} is missing; give it, or like = one of {', '.join(KNOWN)}") from error
-        raise InputError(f"roofline: {where}: {first['msg']}; correct it") from error
+        raise InputError(f"roofline: {wrong_key(first, 'the hardware')}") from error

@@ -19,6 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 from hwnas.core.errors import InputError
 from hwnas.core.metrics import Floats, Prediction
 from hwnas.core.net import NetSpec
+from hwnas.latency import fitting
 from hwnas.latency.op_features import View, feature_matrix, feature_names
 from hwnas.latency.tail import Tail
 
@@ -104,7 +105,9 @@ class Prior:
         if not sources:
             raise InputError("a transfer needs a known device: profile one, and give its table or measurements")
         for source in sources:
-            if len(source.nets) < LEAST_SOURCE or not _positive(np.asarray(source.latency_ms), len(source.nets)):
+            if len(source.nets) < LEAST_SOURCE or not fitting.all_positive(
+                np.asarray(source.latency_ms), len(source.nets)
+            ):
                 raise InputError(f"each known device needs {LEAST_SOURCE} networks and a positive latency for each")
         every = {net.key(): net for source in sources for net in source.nets}
         beliefs = []
@@ -145,7 +148,7 @@ class Prior:
         """
         times = np.asarray(latency_ms, dtype=np.float64)
         p90s = times if p90_ms is None else np.asarray(p90_ms, dtype=np.float64)
-        if not len(nets) or not all(_positive(values, len(nets)) for values in (times, p90s)):
+        if not len(nets) or not all(fitting.all_positive(values, len(nets)) for values in (times, p90s)):
             raise InputError("a transfer needs a few networks and a positive latency for each, and as many p90s if any")
         models = [model for belief in self.beliefs for model in _posteriors(belief, nets, times)]
         evidence = np.array([model.log_evidence for model in models])
@@ -194,10 +197,6 @@ class Transfer:
         median = np.maximum(mean, self.floor_ms)
         lower, upper = np.clip(mean - spread, 0.0, median), np.maximum(mean + spread, median)
         return Prediction(median, self.tail(median), lower, upper)
-
-
-def _positive(values: Floats, count: int) -> bool:
-    return len(values) == count and bool(np.all(np.isfinite(values) & (values > 0)))
 
 
 def _weights(source: Source, rows: dict[str, Floats]) -> Floats:
