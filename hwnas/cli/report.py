@@ -48,9 +48,12 @@ def card_lines(document: dict[str, Any]) -> list[str]:
     if not rows:
         return ["no report card: too few whole networks were measured"]
     width = 2 + max(len(row["model"]) for row in rows)
-    lines = [f"{'model':<{width}}" + "".join(f"{title:>13}" for title in COLUMNS.values())]
+    simulated = document["device_kind"] == "simulator"
+    lines = ["each model against networks that were simulated, not measured:"] if simulated else []
+    lines += [f"{'model':<{width}}" + "".join(f"{title:>13}" for title in COLUMNS.values())]
     for row in rows:
         cells = ("-" if row[column] is None else f"{row[column]:.3f}" for column in COLUMNS)
         lines.append(f"{row['model']:<{width}}" + "".join(f"{cell:>13}" for cell in cells))
     best = f"best on the networks set apart for choosing: {document['best_on_validation']}"
-    return [*lines, best, f"picture: {document['picture']}"]
+    used = f"in use: {document['in_use'] or 'none yet'}"
+    return [*lines, f"{best}; {used}", f"picture: {document['picture']}"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,27 @@ class Additive:
         """Least and greatest cost over the whole space."""
         ends = self(ArchBatch.of([self.least(), self.greatest()]))
         return float(ends[0]), float(ends[1])
+
+    def to_json(self) -> dict[str, Any]:
+        """The constant and the tables."""
+        slots = [{"genes": list(genes), "costs": table.tolist()} for genes, table in self.factors]
+        return {"constant": self.constant, "slots": slots}
+
+    @classmethod
+    def from_json(cls, space: SearchSpace, document: dict[str, Any]) -> Additive:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: a table does not fit the space's choices.
+        """
+        factors = []
+        for slot in document["slots"]:
+            genes = tuple(int(gene) for gene in slot["genes"])
+            table = np.array(slot["costs"], dtype=np.float64)
+            if table.shape != tuple(len(space.choices[gene]) for gene in genes):
+                raise ValueError(f"a table of shape {table.shape} over genes {genes} of {space.id}")
+            factors.append((genes, table))
+        return cls(space, float(document["constant"]), tuple(factors))
 
     def _extreme(self, sign: float) -> Arch:
         """Min-sum variable elimination (Dechter 1999, bucket elimination), the rarest genes first."""

@@ -11,6 +11,8 @@ from hwnas.core.errors import InputError
 from hwnas.core.metrics import Floats
 from hwnas.latency.graphs import SIZES, Graph
 
+LEAST = 20
+"""Networks below which no graph network is fitted: each member of an ensemble must leave some out."""
 MARGIN = 1.5
 """How far beyond the networks that were seen a new one may be, as a factor of its sizes."""
 

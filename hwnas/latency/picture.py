@@ -18,16 +18,13 @@ def draw(
     path: Path, title: str, measured_ms: Floats, predicted_ms: Mapping[str, Floats], errors: Mapping[str, float]
 ) -> None:
     """A PNG with a panel a model, on equal logarithmic axes, whole or not at all; `errors` are shown as MAPE."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import ticker
+    from matplotlib.figure import Figure  # without pyplot, which devices measured side by side would share
 
     rows = -(-len(predicted_ms) // COLUMNS)
     columns = min(COLUMNS, len(predicted_ms))
-    figure, panels = pyplot.subplots(
-        rows, columns, figsize=(2.9 * columns, 2.9 * rows), dpi=110, layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(2.9 * columns, 2.9 * rows), dpi=110, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
     ends = np.array([0.8 * measured_ms.min(), 1.25 * measured_ms.max()])
     for panel in panels.flat[len(predicted_ms) :]:
         panel.set_visible(False)
@@ -38,13 +35,12 @@ def draw(
         panel.set(xscale="log", yscale="log", title=f"{name}: {errors[name]:.1%}")
         panel.set_xlim(*ends)
         for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
-            axis.set_minor_locator(mpl.ticker.NullLocator())
+            axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            axis.set_minor_locator(ticker.NullLocator())
     figure.supxlabel("measured median (ms)")
     figure.supylabel("predicted (ms)")
     figure.suptitle(title)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
-    pyplot.close(figure)
     write_atomic(path, buffer.getvalue())

@@ -19,6 +19,7 @@ from hwnas.devices.facts import identity
 from hwnas.devices.profile import load_profile
 from hwnas.luts import LatencyTable
 from hwnas.pipeline.profile import ProfileReport, profile_device
+from hwnas.pipeline.report import card_document
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
@@ -60,9 +61,7 @@ class NotProfiled:
             "device_kind": None,
             **nothing,
             **spent,
-            "report_card": [],
-            "best_on_validation": None,
-            "picture": None,
+            **card_document(None, None, None),
             "error": self.why,
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,12 @@ from hwnas.core.genetics import sample, unique
 from hwnas.core.metrics import Measurement, Timed, with_shared_tail
 from hwnas.core.progress import Progress
 from hwnas.core.protocols import SearchSpace
-from hwnas.core.quality import disturbance
+from hwnas.core.quality import REMEDIES, disturbance
 from hwnas.devices.campaign import campaign
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile
+from hwnas.latency.contest import Contest, Networks, ReportCard
+from hwnas.latency.in_use import LatencyInUse, load_latency
 from hwnas.latency.lut import CorrectedTable, TableSum
 from hwnas.luts import LatencyTable, build_table
 from hwnas.luts.build import TABLE
@@ -46,15 +48,16 @@ POOL = 2000
 class Profiled:
     """A device's latency model, and how it was come by; there is none where a block does not run on the device."""
 
-    model: CorrectedTable | None
+    model: LatencyInUse | None
     table: LatencyTable
+    card: ReportCard | None
     device_seconds: float
     seconds: float
     disturbed_networks: dict[str, int] = field(default_factory=dict)
     """How many whole networks were disturbed, by what (`hwnas.core.quality`)."""
 
 
-def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> CorrectedTable | None:
+def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> LatencyInUse | None:
     """The model in a table's folder, if there is one and it is of the device as it is now.
 
     Raises:
@@ -65,7 +68,7 @@ def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> Co
     table = LatencyTable.read(folder / TABLE)
     if identity(table.provenance.device) != identity(facts):
         return None
-    return CorrectedTable.load(space, table, folder / MODEL)
+    return load_latency(space, table, folder / MODEL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,31 +112,21 @@ def measure_networks(
     return TimedNetworks(archs.take(done), measurements, fresh, result.device_seconds)
 
 
-def kept_networks(space: SearchSpace, journal: Path) -> dict[Arch, Measurement]:
-    """The whole networks of a journal; those of other spaces are left out."""
-    found: dict[Arch, Measurement] = {}
-    lines = (line for line in read_lines(journal) if isinstance(line, dict) and line.get("kind") == "measured")
-    for line in lines:
-        measurement = Measurement.from_record(line)
-        arch = parse_network_name(str(line.get("name")))
-        if measurement is not None and arch is not None and arch.space_id == space.id:
-            found[arch] = measurement
-    return found
-
-
 def profile_space(
     profile: DeviceProfile,
     space: SearchSpace,
     folder: Path,
     subnets: int,
     progress: Progress,
+    known: Sequence[LatencyTable] = (),
     seconds: float | None = None,
     strict: bool = False,
 ) -> Profiled:
-    """Measure the block table of `space` and `subnets` whole networks, fit the latency model, write all to `folder`.
+    """Measure the block table of `space` and `subnets` whole networks, fit the latency models, write all to `folder`.
 
-    Killed and called again, it goes on where it was. After about `seconds` it makes do with what it has. `strict` keeps
-    no measurement that was disturbed.
+    The model that did best on networks set apart for choosing is kept; `known` are tables of other devices. Killed and
+    called again, it goes on where it was. After about `seconds` it makes do with what it has. `strict` keeps no
+    measurement that was disturbed.
     """
     started = time.monotonic()
 
@@ -147,17 +140,37 @@ def profile_space(
         table = build_table(space, device, form_for(device), folder, report, campaign=campaign, seconds=for_blocks)
         if table.provenance.failed:
             busy = table.provenance.device_seconds
-            return Profiled(None, table, busy, round(time.monotonic() - started, 3))
+            return Profiled(None, table, None, busy, round(time.monotonic() - started, 3))
         archs = spread_out(space, TableSum(space, table), subnets)
         if seconds is not None:  # whatever there is time for should span the range
             archs = archs.take(np.array([0, 1, *(2 + place for place in _bisecting(len(archs) - 2))]))
         rules, journal = device.with_rules(profile.networks), folder / NETWORKS_JOURNAL
         timed = measure_networks(rules, space, archs, journal, progress, None if seconds is None else enough)
-    model = CorrectedTable.fit(space, table, timed.archs, timed.measurements)
+    networks = Networks.in_order(space, table, kept_networks(space, journal, strict))
+    contest = Contest.of(space, table, len(networks), None if profile.simulated else table.provenance.device, known)
+    card = contest.card(networks)
+    model = contest.fitted(CorrectedTable.name if card is None else card.best, networks)
     model.save(folder / MODEL)
     busy = round(table.provenance.device_seconds + timed.device_seconds, 3)
     disturbed = dict(Counter(why for one in timed.measurements if (why := disturbance(one))))
-    return Profiled(model, table, busy, round(time.monotonic() - started, 3), disturbed)
+    return Profiled(model, table, card, busy, round(time.monotonic() - started, 3), disturbed)
+
+
+def kept_networks(space: SearchSpace, journal: Path, strict: bool = False) -> dict[Arch, Measurement]:
+    """The whole networks of a journal, those of other spaces left out; where `strict`, those that were disturbed too.
+
+    What was measured again counts as it was measured last.
+    """
+    found: dict[Arch, Measurement] = {}
+    lines = (line for line in read_lines(journal) if isinstance(line, dict) and line.get("kind") == "measured")
+    for line in lines:
+        measurement = Measurement.from_record(line)
+        arch = parse_network_name(str(line.get("name")))
+        if measurement is None or arch is None or arch.space_id != space.id:
+            continue
+        if not (strict and disturbance(measurement) in REMEDIES):
+            found[arch] = measurement
+    return found
 
 
 def _forget_another_device(folder: Path, facts: dict[str, object]) -> None:

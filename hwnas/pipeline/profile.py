@@ -10,7 +10,7 @@ from hwnas.devices.profile import load_profile
 from hwnas.luts.build import TABLE
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.latency import Profiled, profile_space
-from hwnas.pipeline.report import DeviceReport, device_report
+from hwnas.pipeline.report import card_document, draw, other_tables
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
@@ -23,7 +23,7 @@ class ProfileReport:
     device: str
     table: str
     profiled: Profiled
-    report: DeviceReport
+    picture: str | None
     device_kind: Literal["real", "simulator"] = "real"
 
     @property
@@ -47,9 +47,7 @@ class ProfileReport:
             "failed": sorted(profiled.table.provenance.failed),
             "seconds": profiled.seconds,
             "device_seconds": profiled.device_seconds,
-            "report_card": self.report.to_json()["report_card"],
-            "best_on_validation": self.report.to_json()["best_on_validation"],
-            "picture": self.report.picture,
+            **card_document(profiled.card, self.picture, profiled.model.name if profiled.model else None),
         }
 
 
@@ -74,6 +72,8 @@ def profile_device(
     profile = load_profile(workspace.device_file(device))
     supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
     folder = workspace.table_folder(device, settings.supernet)
-    profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress, seconds, strict)
-    report = device_report(workspace, device=device)
-    return ProfileReport(device, str(folder / TABLE), profiled, report, profile.device_kind)
+    known = other_tables(workspace, supernet.space, settings.supernet, device)
+    subnets = settings.measure.subnets
+    profiled = profile_space(profile, supernet.space, folder, subnets, progress, known, seconds, strict)
+    picture = draw(profiled.card, folder, profile, settings.supernet)
+    return ProfileReport(device, str(folder / TABLE), profiled, picture, profile.device_kind)
