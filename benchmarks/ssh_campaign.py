@@ -250,8 +250,8 @@ def tables(figures: dict[str, Any]) -> list[str]:
     row += [f"{figures['thrown_away_seconds']:.1f} s", f"{figures['device_seconds_over_undisturbed']:.3f}"]
     card = figures["report_card"]
     note = (
-        f"{card[0]['networks']} networks that no model was fitted on; noise floor {card[0]['noise_floor']:.2%}; best on "
-        f"the networks set apart for choosing: {figures['best_on_validation'] or 'not told'}."
+        f"{card[0]['networks']} networks that no model was fitted on; noise floor {card[0]['noise_floor']:.2%}; best "
+        f"on the networks set apart for choosing: {figures['best_on_validation'] or 'not told'}."
     )
     return [markdown(header, [row]), f"{markdown(SCORE_HEADER, [score_cells(one) for one in card])}\n\n{note}"]
 
