@@ -10,7 +10,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -157,6 +157,15 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table for docs/results.md."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
+
+
+SCORE_HEADER = ("model", "within 5%", "within 10%", "MAPE", "Spearman", "Kendall")
+
+
+def score_cells(row: Mapping[str, Any]) -> list[str]:
+    """One entry of a `report_card`, under `SCORE_HEADER`; a correlation with what is all alike is none."""
+    ranks = ["-" if row[key] is None else f"{row[key]:.3f}" for key in ("spearman", "kendall")]
+    return [row["model"], f"{row['within_5']:.0%}", f"{row['within_10']:.0%}", f"{row['mape']:.1%}", *ranks]
 
 
 def environment() -> dict[str, Any]:
