@@ -9,9 +9,11 @@ measurement's median:
 - lut: the plain sum of the table's blocks;
 - lut corrected: that sum, corrected by the same networks;
 - chosen: the latency model that the profile kept, with which the product searches; and its p90 with the measured p90;
-- measured again: the second measurement as if it were a prediction.
+- measured again: the second measurement as if it were a prediction. Its MAPE is the noise floor: what a repetition
+  differs by, in another process. Within a measurement the medians of odd and even samples differ by far less
+  (`halves`), which no other process repeats.
 
-The noise floor is the mean difference between odd and even samples of the first measurement. Coverage is the share of
+Coverage is the share of
 first medians inside the interval that the chosen model gave, nine in ten if it is right; its own 95% interval is
 Clopper and Pearson's. Bars: the chosen model's MAPE is at most 1.2 times the noise floor (not to be told where that is
 above 8%), its Spearman correlation on one thread at least 0.97, coverage 85 to 95%, and the profile took at most 300
@@ -147,7 +149,12 @@ class Verdict:
 
     @cached_property
     def floor(self) -> float:
-        """Of the first measurement."""
+        """What the second measurement differs by from the first."""
+        return float(np.mean(np.abs(_medians(self.again) / _medians(self.first) - 1)))
+
+    @cached_property
+    def halves(self) -> float:
+        """What odd and even samples of the first measurement differ by."""
         return noise_floor([one.samples_ms for one in self.first])
 
     @cached_property
@@ -224,6 +231,7 @@ def figures_of(threads: int, profile: dict[str, Any], verdict: Verdict) -> dict[
         "chosen": verdict.subject.chosen,
         "refused": refused,
         "noise_floor": floor,
+        "halves": verdict.halves,
         "valid": floor <= VALID_FLOOR,
         "report_card": [{**one.to_json(), "mape_over_floor": one.mape / floor} for one in scores],
         "measured_over_predicted": verdict.level(),
@@ -240,13 +248,18 @@ def tables(found: list[dict[str, Any]]) -> list[str]:
         for one in found
         for row in one["report_card"]
     ]
-    titles = ["threads", "profile", "fitted on", "held out", "refused", "noise floor", "measured / predicted"]
+    titles = ["threads", "profile", "fitted on", "held out", "refused", "noise floor", "halves", "measured / predicted"]
     titles += ["coverage", "95% interval", "bars"]
     said = {True: "holds", False: "missed", None: "not told"}
     others = [
         [
             *(one["threads"], f"{one['profile']['seconds']:.0f} s", one["fitted_on"], one["networks"], one["refused"]),
-            *(f"{one['noise_floor']:.2%}", f"{one['measured_over_predicted']:.3f}", f"{one['coverage']['share']:.0%}"),
+            *(
+                f"{one['noise_floor']:.2%}",
+                f"{one['halves']:.2%}",
+                f"{one['measured_over_predicted']:.3f}",
+                f"{one['coverage']['share']:.0%}",
+            ),
             f"[{one['coverage']['low']:.0%}, {one['coverage']['high']:.0%}]",
             ", ".join(f"{name} {said[held]}" for name, held in one["bars"].items()),
         ]
