@@ -21,6 +21,7 @@ from hwnas.latency.domain import Domain
 from hwnas.latency.gcn_network import Ensemble, Shape, Training, predict, train
 from hwnas.latency.graphs import GraphBatch, batch, graph
 from hwnas.latency.linear import Linear
+from hwnas.latency.op_features import Sums
 from hwnas.latency.tail import Tail
 
 LEAST = 20
@@ -71,8 +72,9 @@ class GCN:
         batched = batch(graphs, domain.classes)
         order = np.random.default_rng(self.seed).permutation(len(nets))
         held = [np.sort(order[member :: self.members]) for member in range(self.members)]
-        fitted = self._trained(nets, times, batched, domain, held)
-        self._state = fitted.judged(nets, times, p90s, batched, held)
+        sums = Sums.of(nets)
+        fitted = self._trained(sums, times, batched, domain, held)
+        self._state = fitted.judged(sums, times, p90s, batched, held)
         return self
 
     def predict(self, nets: Sequence[NetSpec]) -> Floats:
@@ -105,23 +107,23 @@ class GCN:
 
     def _trained(
         self,
-        nets: Sequence[NetSpec],
+        sums: Sums,
         times: Floats,
         batched: GraphBatch,
         domain: Domain,
         held: Sequence[NDArray[np.intp]],
     ) -> _Fitted:
         """Every member, trained without the networks held out of it."""
-        kept = [np.setdiff1d(np.arange(len(nets)), rows) for rows in held]
+        kept = [np.setdiff1d(np.arange(len(times)), rows) for rows in held]
         rows = np.stack([part[: min(map(len, kept))] for part in kept])  # as many each: they train side by side
-        bases = [Linear.fit([nets[row] for row in part], times[part], constant=not self.linear) for part in rows]
+        bases = [Linear.fit_sums(sums.take(part), times[part], constant=not self.linear) for part in rows]
         floor = FLOOR * float(times.min())
         # The ratio to what the linear part says of a network when it is left out: on its own it is too good.
         ratios = np.log(times[rows] / np.maximum([base.blind for base in bases], floor))
         centre, scale = ratios.mean(1, keepdims=True), np.maximum(ratios.std(1, keepdims=True), 1e-6)
         targets = ((ratios - centre) / scale).astype(np.float32)
         ensemble = train(batched, targets, rows, self.shape, self.training, self.seed)
-        whole = Linear.fit(nets, times, constant=not self.linear)
+        whole = Linear.fit_sums(sums, times, constant=not self.linear)
         return _Fitted(domain, whole, tuple(bases), ensemble, centre, scale, floor)
 
 
@@ -150,7 +152,7 @@ class _Fitted:
 
     def judged(
         self,
-        nets: Sequence[NetSpec],
+        sums: Sums,
         times: Floats,
         p90s: Floats,
         batched: GraphBatch,
@@ -158,11 +160,13 @@ class _Fitted:
     ) -> _Fitted:
         """With the best part, the errors and the tail by what each member says of the networks it left out."""
         said = predict(self.ensemble, batched)
-        bases = np.stack([np.log(np.maximum(base.predict(nets), self.floor)) for base in self.bases])
-        member = np.zeros(len(nets), dtype=np.intp)
+        bases = np.stack(
+            [np.log(np.maximum(base.predict_sums(sums.onto(base.names)), self.floor)) for base in self.bases]
+        )
+        member = np.zeros(len(times), dtype=np.intp)
         for number, rows in enumerate(held):
             member[rows] = number
-        every = np.arange(len(nets))
+        every = np.arange(len(times))
         blind = np.stack([(bases + self.ratio(said, part))[member, every] for part in PARTS])
         errors = np.abs(blind - np.log(times))
         best = int(np.argmin(errors.mean(1)))
