@@ -26,7 +26,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "lut": "hwnas.latency.lut:TableSum",
         "corrected_lut": "hwnas.latency.lut:CorrectedTable",
         "simulated": "hwnas.latency.simulated:SimulatedLatency",
-        "gcn": "hwnas.latency.gcn:GCN",
+        "gcn": "hwnas.latency.gcn_space:GcnLatency",
         "transfer": "hwnas.latency.transfer:Prior",
     },
     "simulators": {
