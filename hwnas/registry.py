@@ -27,7 +27,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "corrected_lut": "hwnas.latency.lut:CorrectedTable",
         "simulated": "hwnas.latency.simulated:SimulatedLatency",
         "gcn": "hwnas.latency.gcn_space:GcnLatency",
-        "transfer": "hwnas.latency.transfer:Prior",
+        "transfer": "hwnas.latency.transfer_space:TransferLatency",
     },
     "simulators": {
         "roofline": "hwnas.latency.roofline:Roofline",

@@ -173,6 +173,18 @@ class BlockIndex:
             found[:, slot] = factor[1].take(_where(factor, genes))
         return found - 1
 
+    @staticmethod
+    def totals(numbers: NDArray[np.intp], values: Floats) -> Floats:
+        """Sums of several values a block, N x F: of what stands where (`numbers`), and D x F values.
+
+        They are added up in the order of the slots.
+        """
+        padded = np.concatenate([values, np.zeros((1, values.shape[1]))])  # the last row is for skipped blocks
+        total = np.zeros((len(numbers), values.shape[1]))
+        for blocks in numbers.T:
+            total += padded[blocks]
+        return total
+
     def counts(self, batch: ArchBatch) -> Floats:
         """How often each distinct block occurs in each architecture: N x D."""
         counts = np.zeros((len(batch), len(self.nets) + 1))

@@ -56,7 +56,7 @@ class Chains:
     """(D + 1) x features of a node."""
     steps: NDArray[np.bool_]
     sums: Floats
-    """(D + 1) x (F sums of the linear part, sizes, 1 where a class of operator is unknown); of the input nothing."""
+    """D x (F sums of the linear part, sizes, 1 where a class of operator is unknown)."""
 
     @classmethod
     def of(cls, space: SearchSpace, domain: Domain, names: tuple[str, ...]) -> Chains | None:
@@ -83,7 +83,7 @@ class Chains:
             domain,
             np.stack([*(rows[1] for rows in own), own[0][0]]),
             np.array([*(steps(node)[1] for node in held), False]),
-            np.pad(np.concatenate(sums, axis=1), ((0, 1), (0, 0))),
+            np.concatenate(sums, axis=1),
         )
         return compiled if compiled._composes(few, nets) else None
 
@@ -96,10 +96,8 @@ class Chains:
         nodes[:, 0] = len(self.own) - 1
         rows, _ = np.nonzero(there)
         nodes[rows, np.cumsum(there, axis=1)[there]] = numbers[there]
-        total = np.zeros((len(numbers), self.sums.shape[1]))
-        for slot in numbers.T:  # in the order of the blocks, so that sums are those of the graphs to the last bit
-            total += self.sums[slot]
-        sums, sizes, unknown = np.split(total, [-1 - len(SIZES), -1], axis=1)
+        totals = self.index.totals(numbers, self.sums)  # of sizes the graphs' own, to the last bit
+        sums, sizes, unknown = np.split(totals, [-1 - len(SIZES), -1], axis=1)
         inside = self.domain.near(1 + counts, sizes) & (unknown[:, 0] == 0)
         return Composed(chains(self.own, self.steps, nodes), sums, inside)
 
@@ -115,9 +113,7 @@ class Chains:
     def linear(self, part: Linear) -> Additive:
         """The linear part as a cost of blocks; how far a sum counts at most is not in it."""
         weights = part.weights / part.scale
-        return self.index.additive(
-            self.sums[:-1, : len(weights)] @ weights, part.constant - float(part.centre @ weights)
-        )
+        return self.index.additive(self.sums[:, : len(weights)] @ weights, part.constant - float(part.centre @ weights))
 
 
 class GcnLatency:

@@ -194,15 +194,35 @@ class Transfer:
 
     def estimate(self, nets: Sequence[NetSpec]) -> Prediction:
         """N medians, p90s and bounds of nine in ten medians, in ms."""
-        means, variances = np.zeros((len(self.models), len(nets))), np.zeros((len(self.models), len(nets)))
+        return self.estimate_sums(_sums(nets))
+
+    def weights(self) -> tuple[float, dict[View, dict[str, float]]]:
+        """What it is linear in, before the floor: a constant in ms, and milliseconds a unit of each sum of each view.
+
+        The means over all models; a sum that tells nothing beside others is left out.
+        """
+        constant, slopes = 0.0, {view: dict[str, float]() for view in VIEWS}
+        for share, model in zip(self.shares, self.models, strict=True):
+            columns = model.columns
+            sums = [(view, name) for view, names in zip(columns.views, columns.names, strict=True) for name in names]
+            own = share * model.mean[1:] / columns.extent[columns.kept]
+            constant += float(share * model.mean[0] - own @ columns.least[columns.kept])
+            for place, slope in zip(columns.kept, own, strict=True):
+                view, name = sums[place]
+                slopes[view][name] = slopes[view].get(name, 0.0) + float(slope)
+        return constant, slopes
+
+    def estimate_sums(self, sums: dict[View, Sums]) -> Prediction:
+        """`estimate`, where the networks' sums in both views are there already."""
+        count = len(sums["read"].values)
+        means, variances = np.zeros((len(self.models), count)), np.zeros((len(self.models), count))
         rows: dict[tuple[View, ...], Floats] = {}
-        sums = _sums(nets)
         for place, model in enumerate(self.models):
             if model.columns.views not in rows:
                 rows[model.columns.views] = model.columns(sums)
             own = rows[model.columns.views]
             means[place] = own @ model.mean
-            variances[place] = np.einsum("ij,jk,ik->i", own, model.covariance, own) + model.noise_ms**2
+            variances[place] = np.einsum("ij,ij->i", own @ model.covariance, own) + model.noise_ms**2
         mean = self.shares @ means
         spread = NORMAL_90 * np.sqrt(np.maximum(self.shares @ (variances + means**2) - mean**2, 0.0))
         median = np.maximum(mean, self.floor_ms)
