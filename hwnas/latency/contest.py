@@ -131,7 +131,7 @@ class Contest:
             found["roofline, simulated"] = lambda _: simulated.median
         if sum(part == "fit" for part in _parts(networks)) >= LEAST:
             found["gcn"] = _gcn
-        if known:
+        if known and TransferLatency.compiles(space):
             found[f"transfer, {FEW} networks"] = partial(_transfer, space, known)
         return cls(space, table, found)
 
@@ -214,7 +214,9 @@ def _transfer(space: SearchSpace, known: Sequence[LatencyTable], fit: Networks) 
     prior = Prior.learn([Source(nets, TableSum(space, other).median(batch)) for other in known])
     few = prior.choose(fit.nets, FEW)
     model = prior.fit([fit.nets[row] for row in few], fit.median_ms[few])
-    return TransferLatency(space, model).median
+    median = TransferLatency(space, model).median
+    assert median is not None, "asked only where it compiles"
+    return median
 
 
 def _roofline(space: SearchSpace, facts: dict[str, Any] | None) -> SimulatedLatency | None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from hwnas.core.additive import Additive, BlockIndex
+from hwnas.core.additive import Additive, BlockIndex, sums
 from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.files import write_json
 from hwnas.core.metrics import LATENCY, Floats, Metric, Prediction, Timed
@@ -83,11 +83,12 @@ class TableSum(AdditiveLatency):
 
     def estimate(self, batch: ArchBatch) -> Prediction:
         """N predictions."""
-        median, half = self.median(batch), self._spread(batch) / 2
+        median, p90, spread = sums((self.median, self.p90, self._spread), batch)
+        half = spread / 2
         absent = np.isinf(median)
         if self._missing == "refuse" and absent.any():
             self._refuse(batch.take(absent))
-        return Prediction(median, self.p90(batch), np.maximum(median - half, 0.0), median + half)
+        return Prediction(median, p90, np.maximum(median - half, 0.0), median + half)
 
     def _refuse(self, batch: ArchBatch) -> None:
         """Raise the table's own error for the first row that the first architecture lacks."""
@@ -168,8 +169,8 @@ class CorrectedTable(AdditiveLatency):
 
     def estimate(self, batch: ArchBatch) -> Prediction:
         """N predictions."""
-        median, half = self.median(batch), self.coefficients.interval
-        return Prediction(median, self.p90(batch), median * max(0.0, 1 - half), median * (1 + half))
+        (median, p90), half = sums((self.median, self.p90), batch), self.coefficients.interval
+        return Prediction(median, p90, median * max(0.0, 1 - half), median * (1 + half))
 
     def save(self, path: Path) -> None:
         """Write coefficients and every measured network as JSON, whole or not at all."""
