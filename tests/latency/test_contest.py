@@ -95,7 +95,7 @@ def test_every_model_can_be_used(contest: Contest, name: str) -> None:
     said = model.estimate(held)
     error = np.abs(said.median / truth(held) - 1)
     if name not in ("macs", "params", "lut"):
-        assert error.mean() < 0.03
+        assert error.mean() < 0.04
     assert np.all(said.p90 >= said.median)
     covered = np.mean((truth(held) >= said.lower) & (truth(held) <= said.upper))
     assert covered > 0.75
