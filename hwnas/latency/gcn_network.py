@@ -28,6 +28,15 @@ class Shape:
     hidden: int = 64
     directed: bool = True
 
+    @classmethod
+    def fast(cls) -> Shape:
+        """Three times as fast as the default, and on what was measured as good as the published shape.
+
+        On a core of an AMD EPYC an ensemble of five scores some 50,000 cells of 8 nodes a second, the default 16,000
+        (benchmarks/estimator_speed.py). Of the default's accuracy on unseen cells a little is lost.
+        """
+        return cls(layers=3, hidden=32)
+
 
 @dataclass(frozen=True)
 class Training:
