@@ -53,7 +53,8 @@ def card_lines(document: dict[str, Any]) -> list[str]:
     lines += [f"{'model':<{width}}" + "".join(f"{title:>13}" for title in COLUMNS.values())]
     for row in rows:
         cells = ("-" if row[column] is None else f"{row[column]:.3f}" for column in COLUMNS)
-        lines.append(f"{row['model']:<{width}}" + "".join(f"{cell:>13}" for cell in cells))
+        refused = f"  ({row['refused']} refused)" if row["refused"] else ""
+        lines.append(f"{row['model']:<{width}}" + "".join(f"{cell:>13}" for cell in cells) + refused)
     best = f"best on the networks set apart for choosing: {document['best_on_validation']}"
     used = f"in use: {document['in_use'] or 'none yet'}"
     return [*lines, f"{best}; {used}", f"picture: {document['picture']}"]

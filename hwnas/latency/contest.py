@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from hwnas.latency.in_use import ArchLatency
 
 SIXTHS = ("fit", "test", "validate", "fit", "test", "fit")
-"""What becomes of one network in six; they come in the order of their size, so that each part spans the range."""
+"""What becomes of one network in six; they come in the order of their size, so that each part spans the range. The two
+ends of the range are always fitted on: what learns is not asked about what is larger than all that it knows."""
 FEW = 10
 """Networks from which transfer knows the device."""
 SOURCE_NETWORKS = 200
@@ -92,7 +93,8 @@ class Networks:
 
 def _parts(networks: int) -> list[str]:
     """What becomes of each."""
-    return [SIXTHS[row % len(SIXTHS)] for row in range(networks)]
+    found = [SIXTHS[row % len(SIXTHS)] for row in range(networks)]
+    return [*found[:-1], "fit"] if networks > len(SIXTHS) else found
 
 
 Fit = Callable[[Networks], "ArchLatency"]
@@ -146,6 +148,9 @@ class Contest:
         for name, learn in self.models.items():
             model = learn(fit)
             said[name] = model(test.archs)
+            if np.isfinite(said[name]).sum() < 2:
+                del said[name]  # nothing to score: all are unlike what it was fitted on
+                continue
             wrong[name] = float(np.mean(np.abs(model(validate.archs) / validate.median_ms - 1)))
         scores = [score(name, test.median_ms, guess, floor) for name, guess in said.items()]
         tail = CorrectedTable.fit(self.space, self.table, fit.archs, fit.measurements).estimate(test.archs).p90

@@ -38,7 +38,7 @@ def draw(
             axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
             axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
             axis.set_minor_locator(ticker.NullLocator())
-    figure.supxlabel("measured median (ms)")
+    figure.supxlabel("median of each network (ms)")
     figure.supylabel("predicted (ms)")
     figure.suptitle(title)
     buffer = io.BytesIO()

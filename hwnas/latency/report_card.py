@@ -15,6 +15,8 @@ from hwnas.core.metrics import Floats
 class Score:
     """One model on N held-out networks; shares are fractions of networks, `mape` a mean relative error.
 
+    `refused` more lie outside what the model was fitted on, so that it says nothing of them.
+
     `noise_floor` is the same mean relative error between two halves of each network's own samples, taken in the same
     interleaved rounds: no model can be told to be better than that.
     """
@@ -27,6 +29,7 @@ class Score:
     within_10: float
     mape: float
     noise_floor: float
+    refused: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """One entry of `report_card`."""
@@ -34,7 +37,10 @@ class Score:
 
 
 def score(model: str, measured: Floats, predicted: Floats, noise_floor: float) -> Score:
-    """Compare N predictions with N measurements, in the same unit."""
+    """Compare N predictions with N measurements, in the same unit; an infinite prediction is a refusal."""
+    known = np.isfinite(predicted)
+    refused = int(np.sum(~known))
+    measured, predicted = measured[known], predicted[known]
     error = np.abs(predicted / measured - 1)
     return Score(
         model=model,
@@ -45,6 +51,7 @@ def score(model: str, measured: Floats, predicted: Floats, noise_floor: float) -
         within_10=float(np.mean(error <= 0.10)),
         mape=float(np.mean(error)),
         noise_floor=noise_floor,
+        refused=refused,
     )
 
 
