@@ -126,7 +126,7 @@ def table_sides(space: SearchSpace, sizes: Sizes) -> list[Side]:
     measured = archs.take(np.arange(MEASURED))
     times = 0.9 * plain.estimate(measured).median
     corrected = CorrectedTable.fit(space, table, measured, [Timing(time, 1.1 * time) for time in times.tolist()])
-    weights = corrected.coefficients.median_scale * corrected.coefficients.weights
+    weights = corrected.coefficients.correction.median_scale * corrected.coefficients.weights
     call = min(row.median_ms for row in table.rows.values())
 
     def block_sum(net: NetSpec) -> float:
