@@ -42,7 +42,6 @@ from hwnas.latency.gcn import GCN
 from hwnas.latency.gcn_network import Ensemble, Shape, Training
 from hwnas.latency.gcn_predict import predict
 from hwnas.latency.gcn_space import GcnLatency
-from hwnas.latency.gcn_state import Fitted
 from hwnas.latency.graphs import batch, graph
 from hwnas.latency.hardware import KNOWN
 from hwnas.latency.lut import CorrectedTable, TableSum
@@ -91,16 +90,14 @@ class Sizes:
     few: int
 
 
-class One(GCN):
-    """A predictor whose first network alone is asked: BRP-NAS has one."""
-
-    @property
-    def fitted(self) -> Fitted:
-        whole = super().fitted
-        net, features = whole.ensemble, whole.ensemble.weights[0].shape[1]
-        one = Ensemble(1, features, net.shape, net.typical_nodes, 0)
-        one.load_state_dict({name: value[:1] for name, value in net.state_dict().items()})
-        return replace(whole, ensemble=one.eval(), centre=whole.centre[:1], scale=whole.scale[:1])
+def first_network_alone(gcn: GCN) -> GCN:
+    """A fitted predictor whose first network alone is asked: BRP-NAS has one."""
+    whole = gcn.fitted
+    net, features = whole.ensemble, whole.ensemble.weights[0].shape[1]
+    one = Ensemble(1, features, net.shape, net.typical_nodes, 0)
+    one.load_state_dict({name: value[:1] for name, value in net.state_dict().items()})
+    gcn._state = replace(whole, ensemble=one.eval(), centre=whole.centre[:1], scale=whole.scale[:1])
+    return gcn
 
 
 def random_table(space: SearchSpace) -> LatencyTable:
@@ -181,8 +178,8 @@ def _side(
 
 def fitted(nets: list[NetSpec], shape: Shape, members: int) -> GCN:
     times = 1 + Sums.of(nets).values.sum(1)
-    gcn = (One if members == 1 else GCN)(members=max(members, 2), shape=shape, training=Training(epochs=1))
-    return gcn.fit(nets, times)
+    gcn = GCN(members=max(members, 2), shape=shape, training=Training(epochs=1)).fit(nets, times)
+    return first_network_alone(gcn) if members == 1 else gcn
 
 
 def cells() -> list[NetSpec]:

@@ -207,11 +207,11 @@ class Workspace:
         paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
         return import_lut(self, paths, device=device, format=format, space=space, resolution=resolution)
 
-    def report(self, device: str | None = None) -> DeviceReport:
+    def report(self, device: str | None = None, *, progress: Progress = silent) -> DeviceReport:
         """Score every latency model on what was measured of a device; nothing is measured."""
         from hwnas.pipeline.report import device_report
 
-        return device_report(self, device=device or self.settings.device)
+        return device_report(self, device=device or self.settings.device, progress=progress)
 
     def check(self) -> CheckReport:
         """Check every file of the workspace, offline.

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hwnas.cli._options import json_option, quiet_stdout, show, workspace_option
+from hwnas.cli._progress import progress
 
 COLUMNS = {
     "spearman": "spearman",
@@ -32,10 +33,10 @@ def command(device: str | None, workspace_path: Path, as_json: bool) -> int:
     Example:
       hwnas report --device local
     """
-    with quiet_stdout():
+    with quiet_stdout(), progress() as shown:
         from hwnas.workspace import Workspace
 
-        report = Workspace(workspace_path).report(device)
+        report = Workspace(workspace_path).report(device, progress=shown)
     document = report.to_json()
     how = "simulated" if report.device_kind == "simulator" else "measured"
     show(document, "\n".join([f"{report.device}: {report.networks} networks {how}", *card_lines(document)]), as_json)
@@ -46,7 +47,9 @@ def card_lines(document: dict[str, Any]) -> list[str]:
     """The report card of a document, as text."""
     rows = document["report_card"]
     if not rows:
-        return ["no report card: too few whole networks were measured"]
+        failed = document["failed"]
+        why = f"{len(failed)} blocks do not run there" if failed else "too few whole networks were measured"
+        return [f"no report card: {why}", *_used(document)]
     width = 2 + max(len(row["model"]) for row in rows)
     simulated = document["device_kind"] == "simulator"
     lines = ["each model against networks that were simulated, not measured:"] if simulated else []
@@ -55,6 +58,12 @@ def card_lines(document: dict[str, Any]) -> list[str]:
         cells = ("-" if row[column] is None else f"{row[column]:.3f}" for column in COLUMNS)
         refused = f"  ({row['refused']} refused)" if row["refused"] else ""
         lines.append(f"{row['model']:<{width}}" + "".join(f"{cell:>13}" for cell in cells) + refused)
-    best = f"best on the networks set apart for choosing: {document['best_on_validation']}"
-    used = f"in use: {document['in_use'] or 'none yet'}"
-    return [*lines, f"{best}; {used}", f"picture: {document['picture']}"]
+    fit, validated, tested = document["fitted_on"], document["validated_on"], rows[0]["networks"] + rows[0]["refused"]
+    lines.append(f"fitted on {fit} networks, chosen by {validated} others, scored on {tested} more")
+    best = document["best_on_validation"]
+    lines.append(f"best by those {validated}: {best}" if best else f"{validated} are too few to choose a model by")
+    return [*lines, *_used(document), f"picture: {document['picture']}"]
+
+
+def _used(document: dict[str, Any]) -> list[str]:
+    return [f"in use: {document['in_use']}"] if document["in_use"] else []

@@ -52,8 +52,8 @@ def _text(document: dict[str, Any]) -> str:
         lines += _simulated(document["simulated"])
     predicted = document.get("predicted")
     if predicted is not None:
-        expected = f"p90 {predicted['latency_ms']['p90']:.3f} ms by '{predicted['latency_model']}'"
-        lines.append(f"  predicted {expected}, the latency model that was best (hwnas report)")
+        expected = f"p90 {predicted['latency_ms']['p90']:.3f} ms by the latency model '{predicted['latency_model']}'"
+        lines.append(f"  predicted {expected} (hwnas report)")
     accuracy = document.get("accuracy")
     if accuracy is not None:
         lines.append(f"  accuracy  {accuracy['top1']:.2%} of {accuracy['images']:,} {accuracy['split']} images")

@@ -41,6 +41,11 @@ class Additive:
         """The cost of each architecture, N values."""
         return sums((self,), batch)[0]
 
+    def scaled(self, factor: float) -> Additive:
+        """Every cost times a factor."""
+        factors = tuple((genes, factor * table) for genes, table in self.factors)
+        return Additive(self.space, factor * self.constant, factors)
+
     def least(self) -> Arch:
         """The architecture of least cost, exactly."""
         return self._extreme(1.0)
@@ -100,7 +105,7 @@ def sums(costs: Sequence[Additive], batch: ArchBatch) -> tuple[Floats, ...]:
     """Several costs of one space, N values each: where to look is found once for all of them.
 
     Raises:
-        ValueError: a cost was compiled for another space.
+        ValueError: a cost was compiled for another space, or for other slots than the first.
         IndexError: a gene is no option of its choice.
     """
     for cost in costs:
@@ -110,6 +115,8 @@ def sums(costs: Sequence[Additive], batch: ArchBatch) -> tuple[Floats, ...]:
         part = slice(start, start + CHUNK)
         genes = _columns(batch.genes[part])
         for factors in zip(*(cost.factors for cost in costs), strict=True):
+            if len({scope for scope, _ in factors}) > 1:
+                raise ValueError("costs of different slots")
             where = _where(factors[0], genes)
             for total, (_, table) in zip(totals, factors, strict=True):
                 total[part] += table.take(where)

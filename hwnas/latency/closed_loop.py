@@ -1,7 +1,7 @@
 """What measured networks tell a fitted model: its tail, and how far it is off around the limit of a search.
 
-Latency models of every kind are corrected here in the same way, as the closed loop of `hwnas specialize` measures
-finalists and hands out verdicts.
+Latency models of every kind get their tail and their scale here, as the closed loop of `hwnas specialize` measures
+finalists and hands out verdicts; a corrected table refits its weights as well.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class Limit:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """N measured networks. `verdict` marks those of the closed loop, finalists included: it listens to them most."""
+    """N measured networks, their medians and p90s in ms.
+
+    `verdict` marks those of the closed loop, finalists included: it listens to them most.
+    """
 
     genes: Genes
     median: Floats
@@ -106,19 +109,23 @@ def _bell(values_ms: Floats, limit_ms: float) -> Floats:
 
 @dataclass(frozen=True)
 class Correction:
-    """From what a model says of the median, `base`, to what is expected.
+    """From what a model says of the median, `base`, to what is expected, all in ms.
 
-    median = median_scale x base; p90 = p90_scale x ((1 + tail) x base + tail_constant).
+    median = median_scale x level x base; p90 = p90_scale x ((1 + tail) x level x base + tail_constant). The level takes
+    a bias out of models that were not fitted to these networks; the scales are the closed loop's.
     """
 
     tail: float = 0.0
     tail_constant: float = 0.0
+    """In ms."""
     median_scale: float = 1.0
     p90_scale: float = 1.0
+    level: float = 1.0
 
     @classmethod
-    def fit(cls, points: Points, base: Floats, limit: Limit) -> Correction:
-        """From N networks and what a model says of them."""
+    def fit(cls, points: Points, base: Floats, limit: Limit, *, level: float = 1.0) -> Correction:
+        """From N networks and what a model says of them, in ms."""
+        base = level * base
         columns = np.stack([base, np.ones(len(base))], axis=1)
         found = fitting.robust(columns, points.p90 - base, points.p90, points.importance(limit))
         tail, constant = float(found[0]), float(found[1])
@@ -127,15 +134,15 @@ class Correction:
         median_scale = _scale(points.median / base, trust, points.verdict)
         p90_scale = _scale(points.p90 / p90, trust, points.verdict)
         # A p90 never lies below its median.
-        return cls(tail, constant, median_scale, max(p90_scale, median_scale / (1 + tail)))
+        return cls(tail, constant, median_scale, max(p90_scale, median_scale / (1 + tail)), level)
 
     def median(self, base: Floats) -> Floats:
         """Medians in ms."""
-        return self.median_scale * base
+        return self.median_scale * self.level * base
 
     def p90(self, base: Floats) -> Floats:
         """90th percentiles in ms."""
-        return self.p90_scale * ((1 + self.tail) * base + self.tail_constant)
+        return self.p90_scale * ((1 + self.tail) * self.level * base + self.tail_constant)
 
 
 def _scale(ratio: Floats, trust: Floats, verdict: NDArray[np.bool_]) -> float:

@@ -128,8 +128,11 @@ class GCN:
             InputError: the file is missing, cannot be read, is damaged or of another version.
         """
         state, settings = Fitted.load(path)
-        training = Training(**settings.pop("training"))
-        gcn = cls(shape=state.ensemble.shape, training=training, **settings)
+        try:
+            training = Training(**settings.pop("training"))
+            gcn = cls(shape=state.ensemble.shape, training=training, **settings)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is damaged, or no graph predictor: fit one and `save` it again") from error
         gcn._state = state
         return gcn
 

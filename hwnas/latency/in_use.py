@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,14 +21,40 @@ from hwnas.core.problem import Statistic
 from hwnas.core.protocols import SearchSpace
 from hwnas.latency.closed_loop import Correction, Limit, Points
 from hwnas.latency.lut import CorrectedTable
-from hwnas.latency.model_file import read_document, reading
+from hwnas.latency.model_file import read_document, reading, remove_weights, writing
 from hwnas.luts import LatencyTable
+
+
+@dataclass(frozen=True, eq=False)
+class Floored:
+    """A sum that was fitted, and says of networks far from those that it was fitted on no less than `floor_ms`."""
+
+    total: Additive
+    floor_ms: float
+
+    def __call__(self, batch: ArchBatch) -> Floats:
+        """N medians in ms."""
+        return np.maximum(self.total(batch), self.floor_ms)
+
+    def least(self) -> Arch:
+        """An architecture of the least median, exactly."""
+        return self.total.least()
+
+    def range(self) -> tuple[float, float]:
+        """Least and greatest median in ms, exactly."""
+        low, high = self.total.range()
+        return max(low, self.floor_ms), max(high, self.floor_ms)
+
 
 if TYPE_CHECKING:
     from hwnas.latency.gcn_space import GcnLatency
 
-    ArchLatency = Additive | GcnLatency
+    ArchLatency = Additive | Floored | GcnLatency
     """Medians of architectures in ms. Torch, which graph networks need, is imported where there is one."""
+
+
+LEAST_SHARE = 0.001
+"""Of the median: the lower bound is no less, for it is a time."""
 
 
 class LatencyInUse(Protocol):
@@ -79,14 +106,19 @@ class FittedLatency:
         """N predictions; infinite for what lies outside what was fitted on, so that no search proposes it."""
         base = self.base(batch)
         median = self.correction.median(base)
-        return Prediction(
-            median, self.correction.p90(base), median * max(0.0, 1 - self.interval), median * (1 + self.interval)
-        )
+        lower = median * max(LEAST_SHARE, 1 - self.interval)
+        return Prediction(median, self.correction.p90(base), lower, median * (1 + self.interval))
 
     def reachable(self, statistic: Statistic = "median") -> tuple[float, float]:
-        """Least and greatest predicted value over the space, as far as the model's own `range` knows them."""
+        """Least and greatest predicted value over the space: exact for sums.
+
+        For a graph network the ends that were found, and no narrower than what was measured.
+        """
         low, high = self._corrected(np.array(self.base.range()), statistic).tolist()
-        return low, high
+        if isinstance(self.base, Additive | Floored):
+            return low, high
+        measured = self.points.p90 if statistic == "p90" else self.points.median
+        return min(low, float(measured.min())), max(high, float(measured.max()))
 
     def least(self, statistic: Statistic = "median") -> Arch:
         """The architecture of least predicted value; it is that of either statistic."""
@@ -107,7 +139,6 @@ class FittedLatency:
 
     def save(self, path: Path) -> None:
         """Write the model and every measured network, whole or not at all; a graph network has a file beside `path`."""
-        old = set(_weights_files(path))
         document = {
             "schema": 1,
             "model": self.name,
@@ -120,8 +151,7 @@ class FittedLatency:
             "points": self.points.to_json(),
         }
         write_json(path, document)
-        for file in old - {path.with_name(str(document.get("weights")))}:
-            file.unlink(missing_ok=True)
+        remove_weights(path, but=document.get("weights"))
 
     @classmethod
     def load(cls, space: SearchSpace, path: Path) -> FittedLatency:
@@ -135,7 +165,8 @@ class FittedLatency:
             if "weights" in document:
                 base = _gcn(space, path.with_name(document["weights"]), document["weights_sha256"])
             else:
-                base = Additive.from_json(space, document["additive"])
+                total = Additive.from_json(space, document["additive"])
+                base = Floored(total, float(document["floor_ms"])) if "floor_ms" in document else total
             return cls(
                 space,
                 str(document["model"]),
@@ -149,12 +180,15 @@ class FittedLatency:
     def _base_document(self, path: Path) -> dict[str, Any]:
         if isinstance(self.base, Additive):
             return {"additive": self.base.to_json()}
+        if isinstance(self.base, Floored):
+            return {"additive": self.base.total.to_json(), "floor_ms": self.base.floor_ms}
         made = path.with_name(f"{path.stem}.new.safetensors")
         self.base.gcn.save(made)
         digest = sha256(made)
         # Its name tells its content: a kill leaves the old pair of files or the new one.
         weights = path.with_name(f"{path.stem}.{digest[:12]}.safetensors")
-        made.replace(weights)
+        with writing(path):
+            made.replace(weights)
         return {"weights": weights.name, "weights_sha256": digest}
 
     def _corrected(self, base: Floats, statistic: Statistic) -> Floats:
@@ -163,7 +197,10 @@ class FittedLatency:
     def _fit(self) -> Correction:
         base = self.base(ArchBatch(self.space.id, self.points.genes))
         known = np.isfinite(base)  # an earlier search may have measured what lies outside
-        return Correction.fit(self.points.take(known), base[known], self.limit)
+        points, base = self.points.take(known), base[known]
+        profiled = ~points.verdict
+        level = float(np.median(points.median[profiled] / base[profiled])) if profiled.any() else 1.0
+        return Correction.fit(points, base, self.limit, level=level)
 
 
 def load_latency(space: SearchSpace, table: LatencyTable, path: Path) -> LatencyInUse:
@@ -175,10 +212,6 @@ def load_latency(space: SearchSpace, table: LatencyTable, path: Path) -> Latency
     if read_document(path, space).get("model", CorrectedTable.name) == CorrectedTable.name:
         return CorrectedTable.load(space, table, path)
     return FittedLatency.load(space, path)
-
-
-def _weights_files(path: Path) -> list[Path]:
-    return list(path.parent.glob(f"{path.stem}.*.safetensors"))
 
 
 def _gcn(space: SearchSpace, path: Path, digest: str) -> GcnLatency:

@@ -21,7 +21,7 @@ from hwnas.core.protocols import SearchSpace
 from hwnas.latency import fitting
 from hwnas.latency.closed_loop import Correction, Limit, Points
 from hwnas.latency.features import BlockFeatures
-from hwnas.latency.model_file import reading
+from hwnas.latency.model_file import reading, remove_weights
 from hwnas.luts import LatencyTable, Row
 
 INTERVAL = 0.9
@@ -190,6 +190,7 @@ class CorrectedTable(AdditiveLatency):
             "points": self.points.to_json(),
         }
         write_json(path, document)
+        remove_weights(path)
 
     @classmethod
     def load(cls, space: SearchSpace, table: LatencyTable, path: Path) -> CorrectedTable:

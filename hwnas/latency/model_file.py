@@ -1,4 +1,7 @@
-"""The file of a latency model, `latency_model.json`: what is read of it must be whole and of the right space."""
+"""The files of a latency model: `latency_model.json`, and beside it the weights of a graph network.
+
+What is read must be whole and of the right space; weights that no model names are removed.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,25 @@ def reading(path: Path, space: SearchSpace) -> Iterator[dict[str, Any]]:
     document = read_document(path, space)
     try:
         yield document
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise _damaged(path) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system refuses is an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write beside {path}: {error.strerror}; make its folder writable") from error
+
+
+def remove_weights(path: Path, but: str | None = None) -> None:
+    """Remove the weights beside a model's file, those of an earlier model or of a killed command; `but` is kept."""
+    with writing(path):
+        for file in path.parent.glob(f"{path.stem}.*.safetensors"):
+            if file.name != but:
+                file.unlink(missing_ok=True)
 
 
 def _damaged(path: Path) -> InputError:

@@ -12,6 +12,9 @@ from hwnas.core.files import write_atomic
 from hwnas.core.metrics import Floats
 
 COLUMNS = 4
+"""Panels side by side."""
+BEYOND = 3.0
+"""How far beyond the measured range, as a factor, a prediction is shown in its place; what is further is a cross."""
 
 
 def draw(
@@ -29,9 +32,13 @@ def draw(
     for panel in panels.flat[len(predicted_ms) :]:
         panel.set_visible(False)
     for panel, (name, guess) in zip(panels.flat, predicted_ms.items(), strict=False):
-        panel.fill_between(ends, 0.95 * ends, 1.05 * ends, color="0.9", label="within 5%")
+        panel.fill_between(ends, 0.95 * ends, 1.05 * ends, color="0.9")
         panel.plot(ends, ends, color="0.6", linewidth=0.8)
-        panel.scatter(measured_ms, np.clip(guess, ends[0] / 3, 3 * ends[1]), s=14, color="tab:blue")
+        shown = np.clip(guess, ends[0] / BEYOND, BEYOND * ends[1])
+        right = guess == shown
+        panel.scatter(measured_ms[right], shown[right], s=14, color="tab:blue")
+        far = ~right & np.isfinite(guess)
+        panel.scatter(measured_ms[far], shown[far], s=18, color="tab:red", marker="x")
         panel.set(xscale="log", yscale="log", title=f"{name}: {errors[name]:.1%}")
         panel.set_xlim(*ends)
         for axis in (panel.xaxis, panel.yaxis):
@@ -39,7 +46,7 @@ def draw(
             axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
             axis.set_minor_locator(ticker.NullLocator())
     figure.supxlabel("median of each network (ms)")
-    figure.supylabel("predicted (ms)")
+    figure.supylabel("predicted (ms); grey: within 5%")
     figure.suptitle(title)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ class Score:
     `refused` more lie outside what the model was fitted on, so that it says nothing of them.
 
     `noise_floor` is the same mean relative error between two halves of each network's own samples, taken in the same
-    interleaved rounds: no model can be told to be better than that.
+    interleaved rounds: no model can be told to be better than that. Another process, another minute differ by more
+    (benchmarks/held_out.py).
     """
 
     model: str
@@ -32,8 +34,9 @@ class Score:
     refused: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """One entry of `report_card`."""
-        return asdict(self)
+        """One entry of `report_card`; a correlation with what never differs is null."""
+        values = asdict(self)
+        return {**values, **{name: None for name in ("spearman", "kendall") if math.isnan(values[name])}}
 
 
 def score(model: str, measured: Floats, predicted: Floats, noise_floor: float) -> Score:
@@ -60,10 +63,10 @@ def proportional(proxy: Floats, measured: Floats) -> float:
     return float(np.median(measured / proxy))
 
 
-def noise_floor(samples: list[Floats]) -> float:
-    """Mean relative difference between the medians of the odd and the even samples of each network.
+def noise_floor(samples: list[Floats], percent: float = 50) -> float:
+    """Mean relative difference between a percentile of the odd and of the even samples of each network.
 
     0 where networks have one sample, as simulated ones do: the same is said again.
     """
-    halves = [(np.median(values[::2]), np.median(values[1::2])) for values in samples if len(values) > 1]
+    halves = [[np.percentile(values[start::2], percent) for start in (0, 1)] for values in samples if len(values) > 1]
     return float(np.mean([abs(first / second - 1) for first, second in halves])) if halves else 0.0

@@ -34,6 +34,17 @@ class TransferLatency:
         """The weighted sum, exactly; `estimate` raises what lies below the transfer's floor. None where networks are
         lowered."""
 
+    @property
+    def weighted_sum(self) -> Additive:
+        """`median`, where `compiles` says that there is one.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.median is None:
+            raise ValueError(f"blocks of {self.space.id} do not add up to networks")
+        return self.median
+
     @staticmethod
     def compiles(space: SearchSpace) -> bool:
         """Whether the median is a sum over slots."""

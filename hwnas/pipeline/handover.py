@@ -183,7 +183,7 @@ def package_info(
     agreement = {"same_class": exported.same_class, "greatest_difference": exported.greatest_difference}
     predicted = {"median": candidate.predicted_median_ms, "p90": candidate.predicted_p90_ms}
     latency = {"median": verdict.median_ms, "p90": verdict.p90_ms}
-    by_model = {**on_device, "model": f"{report.latency_model}, from {seen} blocks and networks"}
+    by_model = {**on_device, "model": f"{report.latency_model}, fitted to networks {seen} there"}
     net = supernet.space.lower(exported.arch)
     held, live = weight_bytes(net), peak_activation_bytes(net)
     numbers: tuple[Number, ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,9 +24,10 @@ from hwnas.core.quality import REMEDIES, disturbance
 from hwnas.devices.campaign import campaign
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile
-from hwnas.latency.contest import Contest, Networks, ReportCard
 from hwnas.latency.in_use import LatencyInUse, load_latency
 from hwnas.latency.lut import CorrectedTable, TableSum
+from hwnas.latency.model_file import remove_weights
+from hwnas.latency.selection import Networks, ReportCard, Selection
 from hwnas.luts import LatencyTable, build_table
 from hwnas.luts.build import TABLE
 from hwnas.pipeline.names import network_name, parse_network_name
@@ -33,9 +35,11 @@ from hwnas.pipeline.opening import AnyDevice, form_for, open_device
 
 MODEL = "latency_model.json"
 NETWORKS_JOURNAL = "networks.jsonl"
-"""Whole networks, measured to correct the table; by the name of their genes."""
+"""Whole networks, measured to fit and choose latency models; by the name of their genes."""
 FINALISTS_JOURNAL = "finalists.jsonl"
 """Networks that searches proposed, measured longer."""
+FITTING = threading.Lock()
+"""Devices that are measured side by side are fitted and drawn one after the other: torch has one number of threads."""
 LEAST_NETWORKS = 8
 """Measured however short the time: twice the weights that correct a table."""
 BLOCKS_SHARE = 0.7
@@ -146,27 +150,37 @@ def profile_space(
             archs = archs.take(np.array([0, 1, *(2 + place for place in _bisecting(len(archs) - 2))]))
         rules, journal = device.with_rules(profile.networks), folder / NETWORKS_JOURNAL
         timed = measure_networks(rules, space, archs, journal, progress, None if seconds is None else enough)
-    networks = Networks.in_order(space, table, kept_networks(space, journal, strict))
-    contest = Contest.of(space, table, len(networks), None if profile.simulated else table.provenance.device, known)
-    card = contest.card(networks)
-    model = contest.fitted(CorrectedTable.name if card is None else card.best, networks)
-    model.save(folder / MODEL)
+    facts = table.provenance.device
+    networks = Networks.in_order(space, table, kept_networks(space, journal, facts, strict))
+    with FITTING:
+        selection = Selection.of(space, table, len(networks), None if profile.simulated else facts, known)
+        card = selection.card(networks, progress)
+        model = selection.fitted(CorrectedTable.name if card is None else card.used, networks)
+        model.save(folder / MODEL)
     busy = round(table.provenance.device_seconds + timed.device_seconds, 3)
     disturbed = dict(Counter(why for one in timed.measurements if (why := disturbance(one))))
     return Profiled(model, table, card, busy, round(time.monotonic() - started, 3), disturbed)
 
 
-def kept_networks(space: SearchSpace, journal: Path, strict: bool = False) -> dict[Arch, Measurement]:
-    """The whole networks of a journal, those of other spaces left out; where `strict`, those that were disturbed too.
+def kept_networks(
+    space: SearchSpace, journal: Path, facts: dict[str, object], strict: bool = False
+) -> dict[Arch, Measurement]:
+    """The whole networks of a journal; none where it is of another device than `facts` are of.
 
-    What was measured again counts as it was measured last.
+    Those of other spaces are left out; where `strict`, those that were disturbed too. What was measured again counts as
+    it was measured last.
     """
+    lines = [line for line in read_lines(journal) if isinstance(line, dict)]
+    if not lines or lines[0].get("identity") != identity(facts):
+        return {}
+    options = [len(choice) for choice in space.choices]
     found: dict[Arch, Measurement] = {}
-    lines = (line for line in read_lines(journal) if isinstance(line, dict) and line.get("kind") == "measured")
     for line in lines:
-        measurement = Measurement.from_record(line)
         arch = parse_network_name(str(line.get("name")))
-        if measurement is None or arch is None or arch.space_id != space.id:
+        measurement = Measurement.from_record(line) if line.get("kind") == "measured" else None
+        if measurement is None or arch is None or arch.space_id != space.id or len(arch.genes) != len(options):
+            continue
+        if any(gene >= count for gene, count in zip(arch.genes, options, strict=True)):
             continue
         if not (strict and disturbance(measurement) in REMEDIES):
             found[arch] = measurement
@@ -185,6 +199,7 @@ def _forget_another_device(folder: Path, facts: dict[str, object]) -> None:
     try:
         if not same:
             path.unlink()
+            remove_weights(path)
     except OSError as error:
         raise InputError(f"cannot remove {path}: {error.strerror}; make its folder writable") from error
 

@@ -16,7 +16,8 @@ def parse_network_name(name: str) -> Arch | None:
     """The architecture that `network_name` named; None where it named none."""
     space, _, genes = name.rpartition(":")
     numbers = genes.split(",")
-    return Arch(space, tuple(map(int, numbers))) if space and all(map(str.isdigit, numbers)) else None
+    decimal = all(number.isascii() and number.isdigit() for number in numbers)
+    return Arch(space, tuple(map(int, numbers))) if space and decimal else None
 
 
 def device_onnx(net: NetSpec) -> bytes:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hwnas.core.errors import InputError
+from hwnas.core.progress import Progress, silent
 from hwnas.core.protocols import SearchSpace
 from hwnas.devices.profile import DeviceProfile, load_profile
-from hwnas.latency.contest import Contest, Networks, ReportCard
 from hwnas.latency.in_use import load_latency
+from hwnas.latency.selection import Networks, ReportCard, Selection
 from hwnas.luts import LatencyTable
 from hwnas.luts.build import TABLE
 from hwnas.ofa_supernet.folder import SupernetFolder
-from hwnas.pipeline.latency import MODEL, NETWORKS_JOURNAL, kept_networks
+from hwnas.pipeline.latency import FITTING, MODEL, NETWORKS_JOURNAL, kept_networks
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
@@ -39,24 +40,26 @@ class DeviceReport:
     card: ReportCard | None
     picture: str | None
     in_use: str | None
+    failed: tuple[str, ...] = ()
+    """Blocks that do not run on the device: then there is neither card nor model."""
 
     def to_json(self) -> dict[str, Any]:
         """The document of `hwnas report --json`."""
-        card = self.card
         return {
             "schema": 1,
             "device": self.device,
             "device_kind": self.device_kind,
             "networks": self.networks,
-            "fitted_on": 0 if card is None else card.fitted_on,
-            "validated_on": 0 if card is None else card.validated_on,
-            **card_document(card, self.picture, self.in_use),
+            "failed": list(self.failed),
+            **card_document(self.card, self.picture, self.in_use),
         }
 
 
 def card_document(card: ReportCard | None, picture: str | None, in_use: str | None) -> dict[str, Any]:
     """What the documents of `report` and of `profile` share."""
     return {
+        "fitted_on": 0 if card is None else card.fitted_on,
+        "validated_on": 0 if card is None else card.validated_on,
         "report_card": [] if card is None else card.to_json(),
         "best_on_validation": None if card is None else card.best,
         "in_use": in_use,
@@ -64,7 +67,7 @@ def card_document(card: ReportCard | None, picture: str | None, in_use: str | No
     }
 
 
-def device_report(workspace: Workspace, *, device: str) -> DeviceReport:
+def device_report(workspace: Workspace, *, device: str, progress: Progress = silent) -> DeviceReport:
     """Fit and score every latency model on what was measured of a device; the device is not asked for anything.
 
     Raises:
@@ -75,14 +78,17 @@ def device_report(workspace: Workspace, *, device: str) -> DeviceReport:
     space = SupernetFolder(workspace.supernet_folder(supernet)).space
     folder = workspace.table_folder(device, supernet)
     table = LatencyTable.read(folder / TABLE)
-    found = {} if table.provenance.failed else kept_networks(space, folder / NETWORKS_JOURNAL)
+    failed, facts = tuple(sorted(table.provenance.failed)), table.provenance.device
+    if failed:
+        return DeviceReport(device, profile.device_kind, 0, None, None, None, failed)
+    found = kept_networks(space, folder / NETWORKS_JOURNAL, facts)
     in_use = load_latency(space, table, folder / MODEL).name if (folder / MODEL).exists() else None
     if not found:
         return DeviceReport(device, profile.device_kind, 0, None, None, in_use)
     networks = Networks.in_order(space, table, found)
-    facts = None if profile.simulated else table.provenance.device
     known = other_tables(workspace, space, supernet, device)
-    card = Contest.of(space, table, len(networks), facts, known).card(networks)
+    selection = Selection.of(space, table, len(networks), None if profile.simulated else facts, known)
+    card = selection.card(networks, progress)
     picture = draw(card, folder, profile, supernet)
     return DeviceReport(device, profile.device_kind, len(networks), card, picture, in_use)
 
@@ -93,7 +99,8 @@ def draw(card: ReportCard | None, folder: Path, profile: DeviceProfile, supernet
         return None
     how = "simulated" if profile.simulated else "measured"
     title = f"{profile.name}, {supernet}: {len(card.measured_ms)} networks that no model was fitted on, {how}"
-    card.draw(folder / PICTURE, title)
+    with FITTING:
+        card.draw(folder / PICTURE, title)
     return str(folder / PICTURE)
 
 

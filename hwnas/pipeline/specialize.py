@@ -7,6 +7,7 @@ out, for good: verdicts are kept beside the latency table, and no model is verif
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -280,7 +281,8 @@ class _Loop:
         known = sorted(set(known) - self.verified, key=lambda arch: arch.genes)
         if not known:
             return []
-        candidates = described(model, known, self.predictor.evaluate(ArchBatch.of(known)).tolist())
+        described_all = described(model, known, self.predictor.evaluate(ArchBatch.of(known)).tolist())
+        candidates = [one for one in described_all if math.isfinite(one.predicted_p90_ms)]  # of others it says nothing
         best = sorted(candidates, key=lambda candidate: -candidate.predicted_accuracy)[: self.settings.finalists]
         report = self._verified(model, best, binding, number)[1]
         return [report] if report is not None else []

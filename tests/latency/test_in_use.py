@@ -8,23 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_device import SPACE, TABLE, TEST, TRAIN, measure, truth
+from synthetic_device import SPACE, TABLE, TEST, TRAIN, make_table, measure, truth
 
 from hwnas import spaces
 from hwnas.core.errors import InputError
-from hwnas.latency.contest import Contest, Networks
 from hwnas.latency.in_use import LatencyInUse, load_latency
+from hwnas.latency.selection import Networks, Selection
 from hwnas.testing import EstimatorContract
 
-KINDS = ["lut", "lut corrected", "gcn"]
+KINDS = ["lut", "lut corrected", "gcn", "transfer, 10 networks"]
 
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, LatencyInUse]:
     found = dict(zip(TRAIN, measure(TRAIN), strict=True))
     networks = Networks.in_order(SPACE, TABLE, found)
-    contest = Contest.of(SPACE, TABLE, len(networks))
-    return {name: contest.fitted(name, networks) for name in KINDS}
+    selection = Selection.of(SPACE, TABLE, len(networks), known=[make_table(0.05, "another")])
+    return {name: selection.fitted(name, networks) for name in KINDS}
 
 
 class TestFittedLatency(EstimatorContract):
@@ -68,8 +68,11 @@ def test_weights_that_are_no_longer_needed_are_removed(tmp_path: Path, models: d
     for name in ("gcn", "gcn"):
         models[name].save(path)
         assert len(list(tmp_path.glob("latency_model.*.safetensors"))) == 1
-    models["lut"].save(path)
-    assert [file.name for file in tmp_path.iterdir()] == ["latency_model.json"]
+    for name in ("lut", "lut corrected"):
+        models["gcn"].save(path)
+        (tmp_path / "latency_model.new.safetensors").write_bytes(b"of a killed command")
+        models[name].save(path)
+        assert [file.name for file in tmp_path.iterdir()] == ["latency_model.json"]
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.unlink(), lambda file: file.write_bytes(file.read_bytes()[:-9])])

@@ -1,16 +1,16 @@
-"""Which latency model is best for a device? All are fitted on the same measured networks, and judged by others.
+"""Model selection: which latency model is best for a device? All are fitted on the same networks, and judged by others.
 
-The whole networks that were measured on a device are dealt out three ways: models are fitted on the first part, the
-best is told by the second, and all are scored on the third (`SIXTHS`).
+The whole networks that were measured on a device are split in three (`SPLIT`): models are fitted on the first part, the
+best is told by the second, and all are scored on the third.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,12 @@ from hwnas.core.errors import InputError
 from hwnas.core.genetics import sample
 from hwnas.core.metrics import Floats, Measurement
 from hwnas.core.net import NetSpec
+from hwnas.core.progress import Progress, silent
 from hwnas.core.protocols import SearchSpace
 from hwnas.latency import fitting
 from hwnas.latency.closed_loop import Points
 from hwnas.latency.domain import LEAST
-from hwnas.latency.in_use import FittedLatency, LatencyInUse
+from hwnas.latency.in_use import FittedLatency, Floored, LatencyInUse
 from hwnas.latency.lut import INTERVAL, CorrectedTable, TableSum
 from hwnas.latency.picture import draw
 from hwnas.latency.report_card import Score, noise_floor, proportional, score
@@ -38,10 +39,13 @@ from hwnas.luts import LatencyTable
 if TYPE_CHECKING:
     from hwnas.latency.in_use import ArchLatency
 
-SIXTHS = ("fit", "test", "validate", "fit", "test", "fit")
-"""What becomes of one network in six; they come in the order of their size, so that each part spans the range. The two
-ends of the range are always fitted on: what learns is not asked about what is larger than all that it knows."""
-FEW = 10
+Part = Literal["fit", "validation", "test"]
+SPLIT: tuple[Part, ...] = ("fit", "test", "validation", "fit", "test", "fit")
+"""What becomes of one network in six; they come in the order of their size, so that each part spans the range. The
+slowest is always fitted on, as the fastest is: what learns is not asked about what is larger than all that it knows."""
+LEAST_VALIDATION = 5
+"""Fewer networks choose no model: the corrected table is used, which a handful of networks suffices for."""
+SHOTS = 10
 """Networks from which transfer knows the device."""
 SOURCE_NETWORKS = 200
 """Random subnets whose table sums stand for a known device; it has about 70 weights."""
@@ -68,12 +72,12 @@ class Networks:
 
     @cached_property
     def median_ms(self) -> Floats:
-        """N."""
+        """N medians."""
         return np.array([one.median for one in self.measurements])
 
     @cached_property
     def p90_ms(self) -> Floats:
-        """N."""
+        """N 90th percentiles."""
         return np.array([one.p90 for one in self.measurements])
 
     @cached_property
@@ -81,20 +85,25 @@ class Networks:
         """The networks themselves."""
         return [self.space.lower(arch) for arch in self.archs]
 
+    @property
+    def points(self) -> Points:
+        """As the closed loop takes them."""
+        return Points.of(self.archs, self.measurements, verdict=False)
+
     def take(self, rows: NDArray[np.bool_]) -> Networks:
         """Some of them."""
         kept = tuple(one for one, chosen in zip(self.measurements, rows, strict=True) if chosen)
         return Networks(self.space, self.archs.take(rows), kept)
 
-    def part(self, name: str) -> Networks:
-        """Those that `SIXTHS` deals out to a part."""
-        return self.take(np.array([part == name for part in _parts(len(self))], dtype=np.bool_))
+    def part(self, name: Part) -> Networks:
+        """Those of one part."""
+        return self.take(np.array([part == name for part in split(len(self))], dtype=np.bool_))
 
 
-def _parts(networks: int) -> list[str]:
-    """What becomes of each."""
-    found = [SIXTHS[row % len(SIXTHS)] for row in range(networks)]
-    return [*found[:-1], "fit"] if networks > len(SIXTHS) else found
+def split(networks: int) -> list[Part]:
+    """The part of each of so many networks, from the fastest to the slowest."""
+    found = [SPLIT[row % len(SPLIT)] for row in range(networks)]
+    return [*found[:-1], "fit"][:networks]
 
 
 Fit = Callable[[Networks], "ArchLatency"]
@@ -102,8 +111,8 @@ Fit = Callable[[Networks], "ArchLatency"]
 
 
 @dataclass(frozen=True, eq=False)
-class Contest:
-    """What takes part: every model that can be made of a device, by the name it has on the card, plain ones first."""
+class Selection:
+    """Every latency model that can be made of a device, by the name it has on the card, plain ones first."""
 
     space: SearchSpace
     table: LatencyTable
@@ -117,55 +126,67 @@ class Contest:
         networks: int,
         facts: dict[str, Any] | None = None,
         known: Sequence[LatencyTable] = (),
-    ) -> Contest:
+    ) -> Selection:
         """The models that so many measured networks allow.
 
         `facts` of a real CPU make a row of the roofline; tables of other devices (`known`) one of transfer.
         """
+        fitted_on, table_sum = split(networks).count("fit"), TableSum(space, table).median
         found: dict[str, Fit] = {
-            "macs": partial(_proxy, space, lambda net: float(macs(net))),
-            "params": partial(_proxy, space, lambda net: float(params(net))),
-            "lut": lambda _: TableSum(space, table).median,
+            "macs": _proxy(space, macs),
+            "params": _proxy(space, params),
+            "lut": lambda _: table_sum,
             CorrectedTable.name: lambda fit: CorrectedTable.fit(space, table, fit.archs, fit.measurements).median,
         }
         simulated = _roofline(space, facts)
         if simulated is not None:
             found["roofline, simulated"] = lambda _: simulated.median
-        if sum(part == "fit" for part in _parts(networks)) >= LEAST:
+        if fitted_on >= LEAST:
             found["gcn"] = _gcn
-        if known and TransferLatency.compiles(space):
-            found[f"transfer, {FEW} networks"] = partial(_transfer, space, known)
+        if known and fitted_on >= SHOTS and TransferLatency.compiles(space):
+            found[f"transfer, {SHOTS} networks"] = _transfer(space, known)
         return cls(space, table, found)
 
-    def card(self, networks: Networks) -> ReportCard | None:
-        """Every model on networks that it was not fitted on; None where too few were measured to deal out."""
-        fit, validate, test = (networks.part(name) for name in ("fit", "validate", "test"))
-        if not len(validate) or not len(test):
+    def card(self, networks: Networks, progress: Progress = silent) -> ReportCard | None:
+        """Every model on networks that it was not fitted on; None where too few were measured to be split."""
+        if len(networks) <= len(SPLIT):
             return None
+        fit, validation, test = (networks.part(name) for name in ("fit", "validation", "test"))
         floor = noise_floor([one.samples_ms for one in test.measurements])
-        said: dict[str, Floats] = {}
+        fitted: dict[str, ArchLatency] = {}
+        scores: list[Score] = []
         wrong: dict[str, float] = {}
-        for name, learn in self.models.items():
+        for number, (name, learn) in enumerate(self.models.items()):
+            progress("latency models", number, len(self.models))
             model = learn(fit)
-            said[name] = model(test.archs)
-            if np.isfinite(said[name]).sum() < 2:
-                del said[name]  # nothing to score: all are unlike what it was fitted on
+            said = model(test.archs)
+            if np.isfinite(said).sum() < 2:  # nothing to score: nearly all are unlike what it was fitted on
                 continue
-            wrong[name] = float(np.mean(np.abs(model(validate.archs) / validate.median_ms - 1)))
-        scores = [score(name, test.median_ms, guess, floor) for name, guess in said.items()]
-        tail = CorrectedTable.fit(self.space, self.table, fit.archs, fit.measurements).estimate(test.archs).p90
-        scores.append(score(f"{CorrectedTable.name}, p90", test.p90_ms, tail, floor))
-        best = min(wrong, key=lambda name: wrong[name])
-        return ReportCard(tuple(scores), best, len(fit), len(validate), test.median_ms, said)
+            fitted[name] = model
+            scores.append(score(name, test.median_ms, said, floor))
+            wrong[name] = float(np.mean(np.abs(model(validation.archs) / validation.median_ms - 1)))
+        progress("latency models", len(self.models), len(self.models))
+        best = min(wrong, key=lambda name: wrong[name]) if len(validation) >= LEAST_VALIDATION else None
+        used = best or CorrectedTable.name
+        tail = self._in_use(used, fitted[used], fit, 0.0).estimate(test.archs).p90
+        floor_p90 = noise_floor([one.samples_ms for one in test.measurements], percent=90)
+        scores.append(score(f"{used}, p90", test.p90_ms, tail, floor_p90))
+        predicted = {name: model(test.archs) for name, model in fitted.items()}
+        return ReportCard(tuple(scores), best, used, len(fit), len(validation), test.median_ms, predicted)
 
     def fitted(self, name: str, networks: Networks) -> LatencyInUse:
         """A model of the card, fitted on all networks, for use."""
         if name == CorrectedTable.name:
             return CorrectedTable.fit(self.space, self.table, networks.archs, networks.measurements)
         base = self.models[name](networks)
-        interval = self._interval(name, networks) if isinstance(base, Additive) else base.interval
-        points = Points.of(networks.archs, networks.measurements, verdict=False)
-        return FittedLatency(self.space, name, base, points, interval)
+        own = None if isinstance(base, Additive | Floored) else base.interval
+        interval = self._interval(name, networks) if own is None else own
+        return self._in_use(name, base, networks, interval)
+
+    def _in_use(self, name: str, base: ArchLatency, networks: Networks, interval: float) -> LatencyInUse:
+        if name == CorrectedTable.name:
+            return CorrectedTable.fit(self.space, self.table, networks.archs, networks.measurements)
+        return FittedLatency(self.space, name, base, networks.points, interval)
 
     def _interval(self, name: str, networks: Networks) -> float:
         """What nine in ten relative errors of held-out networks stay under."""
@@ -181,11 +202,13 @@ class Contest:
 class ReportCard:
     """Scores of every model on the third part, and which of them did best on the second.
 
-    `predicted_ms` has what each said of the third part's networks, whose medians are `measured_ms`.
+    `best` is None where too few networks were there to tell; then `used` is the corrected table. `predicted_ms` has
+    what each said of the third part's networks, whose medians are `measured_ms`.
     """
 
     scores: tuple[Score, ...]
-    best: str
+    best: str | None
+    used: str
     fitted_on: int
     validated_on: int
     measured_ms: Floats
@@ -200,28 +223,34 @@ class ReportCard:
         draw(path, title, self.measured_ms, self.predicted_ms, {one.model: one.mape for one in self.scores})
 
 
-def _proxy(space: SearchSpace, count: Callable[[NetSpec], float], fit: Networks) -> ArchLatency:
-    factor = proportional(compile_additive(space, count)(fit.archs), fit.median_ms)
-    return compile_additive(space, lambda net: factor * count(net))
+def _proxy(space: SearchSpace, count: Callable[[NetSpec], int]) -> Fit:
+    """A count, times one factor."""
+    proxy = compile_additive(space, lambda net: float(count(net)))
+    return lambda fit: proxy.scaled(proportional(proxy(fit.archs), fit.median_ms))
 
 
 def _gcn(fit: Networks) -> ArchLatency:
     from hwnas.latency.gcn import GCN
+    from hwnas.latency.gcn_network import Shape
     from hwnas.latency.gcn_space import GcnLatency
 
-    model = GCN().fit(fit.nets, fit.median_ms, fit.p90_ms)
+    # Small, for a search asks about some 30,000 networks: one and a half seconds, where the default takes five.
+    model = GCN(shape=Shape.fast()).fit(fit.nets, fit.median_ms, fit.p90_ms)
     return GcnLatency(fit.space, model, outside="infinite")
 
 
-def _transfer(space: SearchSpace, known: Sequence[LatencyTable], fit: Networks) -> ArchLatency:
+def _transfer(space: SearchSpace, known: Sequence[LatencyTable]) -> Fit:
+    """What other devices showed, and the networks that tell most of this one."""
     batch = sample(space, SOURCE_NETWORKS, np.random.default_rng(0))
     nets = [space.lower(arch) for arch in batch]
-    prior = Prior.learn([Source(nets, TableSum(space, other).median(batch)) for other in known])
-    few = prior.choose(fit.nets, FEW)
-    model = prior.fit([fit.nets[row] for row in few], fit.median_ms[few])
-    median = TransferLatency(space, model).median
-    assert median is not None, "asked only where it compiles"
-    return median
+    prior = Prior.learn([Source(nets, TableSum(space, table).median(batch)) for table in known])
+
+    def fit_few(fit: Networks) -> ArchLatency:
+        few = prior.choose(fit.nets, SHOTS)
+        transfer = prior.fit([fit.nets[row] for row in few], fit.median_ms[few])
+        return Floored(TransferLatency(space, transfer).weighted_sum, transfer.floor_ms)
+
+    return fit_few
 
 
 def _roofline(space: SearchSpace, facts: dict[str, Any] | None) -> SimulatedLatency | None:
