@@ -10,7 +10,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,9 @@ from hwnas.core.metrics import Floats
 from hwnas.core.protocols import SearchSpace
 from hwnas.devices.device import open_device
 from hwnas.devices.profile import DeviceProfile, load_profile
-from hwnas.latency.lut import CorrectedTable
+from hwnas.latency.in_use import LatencyInUse
+from hwnas.luts import LatencyTable
+from hwnas.luts.build import TABLE
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.latency import kept_model, profile_space
 from hwnas.workspace import Workspace
@@ -73,7 +75,7 @@ class Setting:
             workspace.table_folder(settings.device, settings.supernet),
         )
 
-    def model(self) -> CorrectedTable:
+    def model(self) -> LatencyInUse:
         """The latency model that the workspace keeps; measured and kept first where there is none of this machine."""
         space = self.supernet.space
         with open_device(self.profile) as device:
@@ -85,8 +87,13 @@ class Setting:
             raise SystemExit(f"not every block runs on {self.profile.name}: see `hwnas profile`")
         return model
 
+    def table(self) -> LatencyTable:
+        """The table behind it."""
+        self.model()
+        return LatencyTable.read(self.tables / TABLE)
 
-def random_p90s(model: CorrectedTable, count: int = 1000) -> Floats:
+
+def random_p90s(model: LatencyInUse, count: int = 1000) -> Floats:
     """Predicted p90s of `count` random subnets, in ms; the same subnets every time."""
     batch = random_subnets(model.space, count, POPULATION_SEED)
     return model.estimate(batch).p90
@@ -150,6 +157,15 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table for docs/results.md."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
+
+
+SCORE_HEADER = ("model", "within 5%", "within 10%", "MAPE", "Spearman", "Kendall")
+
+
+def score_cells(row: Mapping[str, Any]) -> list[str]:
+    """One entry of a `report_card`, under `SCORE_HEADER`; a correlation with what is all alike is none."""
+    ranks = ["-" if row[key] is None else f"{row[key]:.3f}" for key in ("spearman", "kendall")]
+    return [row["model"], f"{row['within_5']:.0%}", f"{row['within_10']:.0%}", f"{row['mape']:.1%}", *ranks]
 
 
 def environment() -> dict[str, Any]:

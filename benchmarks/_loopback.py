@@ -12,13 +12,22 @@ from _common import ROOT
 from hwnas.devices.profile import DeviceProfile, load_profile
 
 sys.path.insert(0, str(ROOT / "tests"))
-from ssh_lab import device_toml, running
+from ssh_lab import Server, device_toml, running
+
+DEVICE = "lab-ssh"
+
+
+@contextmanager
+def lab(folder: Path) -> Iterator[tuple[Server, str]]:
+    """A server, whose files are in `folder`, and the text of a device file for it."""
+    with running(folder) as made:
+        yield made, device_toml(made, DEVICE)
 
 
 @contextmanager
 def over_ssh(here: DeviceProfile, folder: Path) -> Iterator[DeviceProfile]:
     """A device that is measured as `here` is; `folder` holds the server's files."""
-    with running(folder) as made:
-        (folder / "lab-ssh.toml").write_text(device_toml(made))
+    with lab(folder) as (_, text):
+        (folder / f"{DEVICE}.toml").write_text(text)
         shared = {"threads": here.threads, "cores": here.cores, "blocks": here.blocks}
-        yield load_profile(folder / "lab-ssh.toml").model_copy(update=shared)
+        yield load_profile(folder / f"{DEVICE}.toml").model_copy(update=shared)

@@ -28,7 +28,7 @@ SUBNET_SEED = 1
 def main() -> None:
     args = parser(__doc__, seeds=10).parse_args()
     setting = Setting.of(args.workspace)
-    table = setting.model().table
+    table = setting.table()
     space = setting.supernet.space
     index, nets = BlockIndex(space), distinct_blocks(space)
     keys = [net.key() for net in index.nets]

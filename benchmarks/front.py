@@ -19,7 +19,7 @@ from _common import ROOT, Setting, finish, log, parser, random_subnets
 from hwnas.core.files import write_atomic
 from hwnas.core.metrics import Floats
 from hwnas.evaluators.predictor import AccuracyPredictor
-from hwnas.latency.lut import CorrectedTable
+from hwnas.latency.in_use import LatencyInUse
 from hwnas.pipeline.candidates import Band, search
 
 NAME = "front"
@@ -29,7 +29,7 @@ Points = list[tuple[float, float]]
 
 
 def best_by_limit(
-    setting: Setting, model: CorrectedTable, predictor: AccuracyPredictor, limits: Floats, seeds: int
+    setting: Setting, model: LatencyInUse, predictor: AccuracyPredictor, limits: Floats, seeds: int
 ) -> Points:
     """Predicted p90 and accuracy of the best found just below each limit; limits with an empty band are left out."""
     settings, most = setting.workspace.settings.search, model.reachable("p90")[1]

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from _common import finish, log, markdown, parser
 from _data import cell_edges, desktop_cpu
+from _shapes import SHAPES, shape_option
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
@@ -28,7 +29,7 @@ from hwnas.core.count import macs
 from hwnas.core.metrics import Floats
 from hwnas.core.net import NetSpec
 from hwnas.latency.gcn import GCN
-from hwnas.latency.gcn_network import Training
+from hwnas.latency.gcn_network import Shape, Training
 from hwnas.latency.report_card import proportional
 from hwnas.spaces.nasbench201 import EDGES, OPERATORS, NasBench201
 
@@ -93,7 +94,7 @@ def shares(predicted: Floats, measured: Floats) -> dict[str, float]:
     return {**found, "spearman": float(spearmanr(predicted, measured).statistic)}
 
 
-def models(cells: Cells, epochs: int) -> dict[str, Predict]:
+def models(cells: Cells, epochs: int, shape: Shape) -> dict[str, Predict]:
     """Every model by name."""
     from sklearn.ensemble import GradientBoostingRegressor
     from sklearn.linear_model import RidgeCV
@@ -115,7 +116,7 @@ def models(cells: Cells, epochs: int) -> dict[str, Predict]:
         return np.asarray(np.exp(model.predict(cells.features[others])), dtype=np.float64)
 
     def by_gcn(known: NDArray[np.intp], others: NDArray[np.intp], seed: int) -> Floats:
-        model = GCN(seed=seed, training=Training(epochs=epochs)).fit(cells.of(known), times[known])
+        model = GCN(seed=seed, shape=shape, training=Training(epochs=epochs)).fit(cells.of(known), times[known])
         return model.predict(cells.of(others))
 
     return {"macs": by_macs, "operator counts": by_counts, "boosted trees": by_trees, "gcn": by_gcn}
@@ -131,8 +132,10 @@ def twins(cells: Cells) -> dict[str, float]:
 
 
 def main() -> None:
-    args = parser(__doc__, seeds=5).parse_args()
-    seeds = 1 if args.quick else args.seeds
+    options = parser(__doc__, seeds=5)
+    shape_option(options)
+    args = options.parse_args()
+    seeds, epochs = (1, 10) if args.quick else (args.seeds, Training().epochs)
     cells = Cells()
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in range(seeds):
@@ -140,7 +143,7 @@ def main() -> None:
         known, others = order[:CELLS], order[CELLS:]
         if args.quick:
             others = others[:2000]
-        for name, predict in models(cells, 10 if args.quick else Training().epochs).items():
+        for name, predict in models(cells, epochs, SHAPES[args.shape]).items():
             started = time.monotonic()
             entry = shares(predict(known, others, seed), cells.latency_ms[others])
             entry["seconds"] = time.monotonic() - started
@@ -161,7 +164,7 @@ def main() -> None:
         for name, entry in figures.items()
     ]
     table = markdown(["model", "within 10%", "within 5%", "within 1%", "Spearman", "training and predicting"], rows)
-    finish(args, NAME, {"cells": CELLS, "seeds": seeds, **figures}, [table])
+    finish(args, NAME, {"shape": args.shape, "cells": CELLS, "seeds": seeds, **figures}, [table])
 
 
 if __name__ == "__main__":

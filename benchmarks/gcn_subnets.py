@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from _common import finish, log, markdown, parser
 from _data import folder
+from _shapes import SHAPES, shape_option
 from numpy.typing import NDArray
 
 from hwnas import spaces
@@ -98,22 +99,24 @@ def ridge(features: Floats, known: NDArray[np.intp], others: NDArray[np.intp], t
 
 
 def predictions(
-    subnets: Subnets, times: Floats, known: NDArray[np.intp], others: NDArray[np.intp], epochs: int, seed: int
+    subnets: Subnets, times: Floats, known: NDArray[np.intp], others: NDArray[np.intp], gcn: GCN
 ) -> dict[str, Floats]:
     """Every model's latencies of `others`."""
     work = subnets.features["macs and a constant"][:, 0]
     found = {"macs": proportional(work[known], times[known]) * work[others]}
     found |= {name: ridge(features, known, others, times) for name, features in subnets.features.items()}
     found["operators"] = Linear.fit(subnets.of(known), times[known]).predict(subnets.of(others))
-    model = GCN(seed=seed, training=Training(epochs=epochs)).fit(subnets.of(known), times[known])
+    model = gcn.fit(subnets.of(known), times[known])
     answer = model.estimate(subnets.of(others))
     inside = (answer.lower <= times[others]) & (times[others] <= answer.upper)
-    log(f"seed {seed}: the 90% interval covers {inside.mean():.1%}")
+    log(f"seed {gcn.seed}: the 90% interval covers {inside.mean():.1%}")
     return {**found, "gcn": answer.median}
 
 
 def main() -> None:
-    args = parser(__doc__, seeds=5).parse_args()
+    options = parser(__doc__, seeds=5)
+    shape_option(options)
+    args = options.parse_args()
     subnets = Subnets(800 if args.quick else None)
     found: dict[str, dict[str, list[float]]] = {device: defaultdict(list) for device in DEVICES}
     for device in DEVICES:
@@ -121,15 +124,21 @@ def main() -> None:
         for seed in range(1 if args.quick else args.seeds):
             order = np.random.default_rng(seed).permutation(len(times))
             known, others = order[:SUBNETS], order[SUBNETS:]
-            epochs = 10 if args.quick else Training().epochs
-            for name, guess in predictions(subnets, times, known, others, epochs, seed).items():
+            training = Training(epochs=10) if args.quick else Training()
+            gcn = GCN(seed=seed, shape=SHAPES[args.shape], training=training)
+            for name, guess in predictions(subnets, times, known, others, gcn).items():
                 found[device][name].append(float(np.mean(np.abs(guess / times[others] - 1) <= 0.05)))
         log(f"{device}: " + ", ".join(f"{name} {np.mean(shares):.3f}" for name, shares in found[device].items()))
     figures = {device: {name: float(np.mean(shares)) for name, shares in own.items()} for device, own in found.items()}
     names = list(figures[DEVICES[0]])
     rows = [[name, *(f"{100 * figures[device][name]:.1f}%" for device in DEVICES)] for name in names]
     table = markdown(["within 5%", *DEVICES], rows)
-    finish(args, NAME, {"subnets": SUBNETS, "seeds": 1 if args.quick else args.seeds, **figures}, [table])
+    finish(
+        args,
+        NAME,
+        {"shape": args.shape, "subnets": SUBNETS, "seeds": 1 if args.quick else args.seeds, **figures},
+        [table],
+    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ from hwnas.core.problem import Problem, Trial
 from hwnas.core.protocols import Evaluator, SearchSpace
 from hwnas.devices.device import open_device
 from hwnas.evaluators.predictor import AccuracyPredictor
-from hwnas.latency.lut import CorrectedTable
+from hwnas.latency.in_use import LatencyInUse
 from hwnas.pipeline.candidates import Band, finalists
 from hwnas.pipeline.latency import measure_networks
 from hwnas.strategies.evolution import ConstrainedEvolution
@@ -89,7 +89,7 @@ class Found:
 class Searches:
     """The four arms over one latency model."""
 
-    model: CorrectedTable
+    model: LatencyInUse
     predictor: AccuracyPredictor
     settings: SearchSettings
 

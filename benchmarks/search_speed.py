@@ -23,7 +23,8 @@ from hwnas.config import SearchSettings
 from hwnas.core.arch import ArchBatch
 from hwnas.core.protocols import SearchSpace
 from hwnas.evaluators.predictor import AccuracyPredictor
-from hwnas.latency.lut import CorrectedTable, TableSum
+from hwnas.latency.in_use import LatencyInUse
+from hwnas.latency.lut import TableSum
 from hwnas.luts import LatencyTable
 from hwnas.pipeline.candidates import Band, search
 
@@ -84,7 +85,7 @@ def accuracy_sides(predictor: AccuracyPredictor, batch: ArchBatch, few: int) -> 
     }
 
 
-def search_side(model: CorrectedTable, predictor: AccuracyPredictor, settings: SearchSettings) -> Sides:
+def search_side(model: LatencyInUse, predictor: AccuracyPredictor, settings: SearchSettings) -> Sides:
     """The whole search below the median of random subnets."""
     limit = float(np.percentile(random_p90s(model), 50))
     band = Band.of(limit, settings.headroom, binding=True)
@@ -107,14 +108,14 @@ def main() -> None:
     options = parser(__doc__, seeds=5)
     args = options.parse_args()
     setting = Setting.of(args.workspace)
-    model, space = setting.model(), setting.supernet.space
+    model, table, space = setting.model(), setting.table(), setting.supernet.space
     predictor = AccuracyPredictor.load(space, setting.supernet.predictor_path)
     started = time.perf_counter()
-    table_sum = TableSum(space, model.table)
+    table_sum = TableSum(space, table)
     compile_s = time.perf_counter() - started
     bulk, some, few, repetitions = (2000, 100, 20, 2) if args.quick else (200_000, 10_000, 500, args.seeds)
     batch = random_subnets(space, bulk, seed=1)
-    sides = latency_sides(table_sum, space, model.table, batch, few)
+    sides = latency_sides(table_sum, space, table, batch, few)
     sides |= accuracy_sides(predictor, batch.take(np.arange(some)), few)
     sides |= search_side(model, predictor, setting.workspace.settings.search)
     candidates = sides["search"][1]

@@ -25,7 +25,7 @@ import numpy as np
 from _common import Setting, finish, log, markdown, parser, random_p90s
 
 from hwnas.core.files import append_line, read_lines, write_atomic
-from hwnas.latency.lut import CorrectedTable
+from hwnas.latency.in_use import LatencyInUse
 from hwnas.pipeline.verdicts import JOURNAL
 from hwnas.workspace import DEVICES, SETTINGS, SUPERNETS, TABLES
 
@@ -49,7 +49,7 @@ class Limit:
     """Whether the copy of the workspace has the latency tables."""
 
 
-def limits(model: CorrectedTable, quick: bool) -> list[Limit]:
+def limits(model: LatencyInUse, quick: bool) -> list[Limit]:
     p90s = random_p90s(model)
     least, most = model.reachable("p90")
     if quick:

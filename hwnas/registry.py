@@ -26,8 +26,8 @@ REGISTRY: dict[str, dict[str, str]] = {
         "lut": "hwnas.latency.lut:TableSum",
         "corrected_lut": "hwnas.latency.lut:CorrectedTable",
         "simulated": "hwnas.latency.simulated:SimulatedLatency",
-        "gcn": "hwnas.latency.gcn:GCN",
-        "transfer": "hwnas.latency.transfer:Prior",
+        "gcn": "hwnas.latency.gcn_space:GcnLatency",
+        "transfer": "hwnas.latency.transfer_space:TransferLatency",
     },
     "simulators": {
         "roofline": "hwnas.latency.roofline:Roofline",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hwnas.pipeline.fleet import FleetReport
     from hwnas.pipeline.import_lut import ImportReport
     from hwnas.pipeline.profile import ProfileReport
+    from hwnas.pipeline.report import DeviceReport
     from hwnas.pipeline.specialize import SpecializeReport
 
 SETTINGS = "hwnas.toml"
@@ -205,6 +206,12 @@ class Workspace:
 
         paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
         return import_lut(self, paths, device=device, format=format, space=space, resolution=resolution)
+
+    def report(self, device: str | None = None, *, progress: Progress = silent) -> DeviceReport:
+        """Score every latency model on what was measured of a device; nothing is measured."""
+        from hwnas.pipeline.report import device_report
+
+        return device_report(self, device=device or self.settings.device, progress=progress)
 
     def check(self) -> CheckReport:
         """Check every file of the workspace, offline.

@@ -71,7 +71,7 @@ def test_every_file_is_looked_at(workspace: Workspace) -> None:
         SUPERNET: "supernet",
     }
     [detail] = [item.detail for item in report.items if item.kind == "model"]
-    assert detail.startswith("p90s from ")
+    assert detail.startswith("lut corrected: p90s from ")
     assert "fitted on 20 networks" in detail
 
 

@@ -16,7 +16,7 @@ from hwnas import __version__
 from hwnas._conflict import refuse_other_hwnas
 from hwnas.core.errors import HwnasError, InfeasibleError
 
-COMMANDS = ("specialize", "profile", "train", "devices", "import", "check", "init")
+COMMANDS = ("specialize", "profile", "report", "train", "devices", "import", "check", "init")
 """Each is a module here with a `command`; a word of Python's own has an underscore behind it."""
 
 INTERRUPTED = 130

@@ -9,6 +9,7 @@ import click
 
 from hwnas.cli._options import json_option, quiet_stdout, show, workspace_option
 from hwnas.cli._progress import progress
+from hwnas.cli.report import card_lines
 
 
 @click.command("profile", short_help="Measure a device and build its latency table.")
@@ -87,14 +88,5 @@ def _text(profile: dict[str, Any]) -> str:
             f"  {rest} rows are {how}, {profile['estimated']} estimated from them: without --budget all are {how}"
         )
     lines += [f"  failed: {name}" for name in profile["failed"]]
-    if profile["report_card"]:
-        if simulated:
-            lines.append("  each model against networks that were simulated, not measured:")
-        lines.append(
-            f"  {'model':<19}{'spearman':>10}{'within 5%':>11}{'within 10%':>12}{'mape':>8}{'noise floor':>13}"
-        )
-    for row in profile["report_card"]:
-        cells = [row["spearman"], row["within_5"], row["within_10"], row["mape"], row["noise_floor"]]
-        shown = ["-" if cell is None else f"{cell:.3f}" for cell in cells]
-        lines.append(f"  {row['model']:<19}{shown[0]:>10}{shown[1]:>11}{shown[2]:>12}{shown[3]:>8}{shown[4]:>13}")
+    lines += [f"  {line}" for line in card_lines(profile)]
     return "\n".join(lines)

@@ -50,6 +50,10 @@ def _text(document: dict[str, Any]) -> str:
     if document.get("simulated") is not None:
         lines[0] += ", as simulated"
         lines += _simulated(document["simulated"])
+    predicted = document.get("predicted")
+    if predicted is not None:
+        expected = f"p90 {predicted['latency_ms']['p90']:.3f} ms by the latency model '{predicted['latency_model']}'"
+        lines.append(f"  predicted {expected} (hwnas report)")
     accuracy = document.get("accuracy")
     if accuracy is not None:
         lines.append(f"  accuracy  {accuracy['top1']:.2%} of {accuracy['images']:,} {accuracy['split']} images")

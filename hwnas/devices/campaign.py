@@ -31,8 +31,9 @@ LEAST_GROUP = 4
 """Smaller groups carry no anchor: they would hardly measure anything else."""
 LEAST_PROCESSES = 4
 PROCESS_GROUPS = 20
-"""Where models are repeated, so many processes at least measure, and each so many groups at most. Where a process puts
-its memory moves some blocks by several percent, which only repetitions in another process show."""
+"""So many processes at least measure, where there are as many groups, and each so many groups at most. Where a process
+puts its memory moves some blocks by several percent, which only other processes show: in repetitions of blocks, and in
+what a model that is fitted to networks leaves over."""
 ANCHOR = "anchor"
 """Name, in journals, of the model that is measured with every group, where one is given."""
 
@@ -69,7 +70,7 @@ def campaign(
     A journal of another device or of other rules is set aside, never mixed. Models are taken in a random (fixed)
     order, so that a drift of the machine becomes noise over the table and not a slope along it; where `enough` is
     given, in theirs, until it is true of the number of models that are measured. A strict device measures what was
-    disturbed anew.
+    disturbed anew. Four groups or more are spread over several processes.
 
     Where `anchor` builds a model, that one is measured with every group, in the same rounds, and its median stands with
     each measurement of the group: what the machine's speed was. From the second process on, each group also repeats
@@ -88,16 +89,19 @@ def campaign(
         _report(progress, len(builders) - len(todo), len(builders))
         companions = None if anchor is None or device.group < LEAST_GROUP else _Companions(anchor, builders)
         size = device.group - 2 if companions else device.group
-        per_process = min(PROCESS_GROUPS, max(1, math.ceil(len(todo) / size) // LEAST_PROCESSES))
+        groups = math.ceil(len(todo) / size)
+        per_process = min(PROCESS_GROUPS, max(1, groups // LEAST_PROCESSES))
+        several = companions is not None or groups >= LEAST_PROCESSES
         for start in range(0, len(todo), size):
             if enough is not None and enough(sum(name in state.measurements for name in builders)):
                 break
             names = todo[start : start + size]
             group = [DeviceModel.of(name, builders[name]()) for name in names]
+            fresh = start // size % per_process == 0
+            if fresh and start and several:
+                device.renew()
             if companions:
-                if start // size % per_process == 0:
-                    if start:
-                        device.renew()
+                if fresh:
                     companions.choose_from(state.measurements)
                 group += companions.models()
             _measure(device, group, journal, state)

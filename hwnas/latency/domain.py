@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwnas.core.errors import InputError
 from hwnas.core.metrics import Floats
 from hwnas.latency.graphs import SIZES, Graph
 
+LEAST = 20
+"""Networks below which no graph network is fitted: each member of an ensemble must leave some out."""
 MARGIN = 1.5
 """How far beyond the networks that were seen a new one may be, as a factor of its sizes."""
 
@@ -34,14 +37,24 @@ class Domain:
     def refuse_others(self, graphs: Sequence[Graph]) -> None:
         """Raise InputError, naming the network and why, where one lies outside."""
         for place, one in enumerate(graphs):
-            why = self._outside(one)
-            if why:
-                raise InputError(
-                    f"network {place} lies outside what the predictor was fitted on: {why}; measure some such networks "
-                    "and fit it on them as well"
-                )
+            self.refuse(place, one)
 
-    def _outside(self, one: Graph) -> str:
+    def refuse(self, place: int, one: Graph) -> None:
+        """Raise InputError where a network, `place` in its batch, lies outside."""
+        why = self.outside(one)
+        if why:
+            raise InputError(
+                f"network {place} lies outside what the predictor was fitted on: {why}; measure some such networks "
+                "and fit it on them as well"
+            )
+
+    def near(self, nodes: NDArray[np.intp], totals: Floats) -> NDArray[np.bool_]:
+        """Which of N networks of known classes lie within, from their numbers of nodes and N x 4 sums by `SIZES`."""
+        inside = (self.least / MARGIN <= totals) & (totals <= self.greatest * MARGIN)
+        return np.asarray(inside.all(1) & (nodes <= MARGIN * self.most_nodes), dtype=np.bool_)
+
+    def outside(self, one: Graph) -> str:
+        """Why a network lies outside; nothing where it does not."""
         for held in one.classes:
             for name in held:
                 if name not in self.classes:

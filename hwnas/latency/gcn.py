@@ -8,7 +8,8 @@ regression, for it needs few measurements and reaches far; the graph networks le
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,15 @@ from hwnas.core.errors import InputError
 from hwnas.core.metrics import Floats, Prediction
 from hwnas.core.net import NetSpec
 from hwnas.latency import fitting
-from hwnas.latency.domain import Domain
-from hwnas.latency.gcn_network import Ensemble, Shape, Training, predict, train
+from hwnas.latency.domain import LEAST, Domain
+from hwnas.latency.gcn_network import Shape, Training, train
+from hwnas.latency.gcn_predict import predict
+from hwnas.latency.gcn_state import Fitted
 from hwnas.latency.graphs import GraphBatch, batch, graph
 from hwnas.latency.linear import Linear
+from hwnas.latency.op_features import Sums
 from hwnas.latency.tail import Tail
 
-LEAST = 20
-"""Networks below which nothing is fitted: each member must leave some out."""
 PARTS = (0.0, 0.5, 1.0)
 """How much of what the graph networks say is taken; where few networks were measured, nothing may be best."""
 FLOOR = 0.2
@@ -51,7 +53,7 @@ class GCN:
             raise InputError(f"an ensemble of {members}: each member leaves some networks out, so give 2 or more")
         self.members, self.linear, self.seed = members, linear, seed
         self.shape, self.training = shape or Shape(), training or Training()
-        self._state: _Fitted | None = None
+        self._state: Fitted | None = None
 
     def fit(self, nets: Sequence[NetSpec], latency_ms: Sequence[float] | Floats, p90_ms: Floats | None = None) -> GCN:
         """Fit on N measured networks: medians, and p90s where they are known.
@@ -71,8 +73,9 @@ class GCN:
         batched = batch(graphs, domain.classes)
         order = np.random.default_rng(self.seed).permutation(len(nets))
         held = [np.sort(order[member :: self.members]) for member in range(self.members)]
-        fitted = self._trained(nets, times, batched, domain, held)
-        self._state = fitted.judged(nets, times, p90s, batched, held)
+        sums = Sums.of(nets)
+        fitted, bases = self._trained(sums, times, batched, domain, held)
+        self._state = _judged(fitted, bases, times, p90s, batched, held)
         return self
 
     def predict(self, nets: Sequence[NetSpec]) -> Floats:
@@ -89,82 +92,89 @@ class GCN:
         Raises:
             InputError: as `predict`.
         """
-        if self._state is None:
-            raise InputError("the GCN is not fitted: call fit(nets, latency_ms) first")
+        fitted = self.fitted
         if not len(nets):
             none = np.zeros(0)
             return Prediction(none, none, none, none)
-        fitted = self._state
         graphs = [graph(net) for net in nets]
         fitted.domain.refuse_others(graphs)
-        batched = batch(graphs, fitted.domain.classes)
-        base = np.log(np.maximum(fitted.whole.predict(nets), fitted.floor))
-        median = np.exp(base + fitted.ratio(predict(fitted.ensemble, batched), fitted.part).mean(0))
-        spread = np.exp(fitting.bound(fitted.errors, share))
-        return Prediction(median, fitted.tail(median), median / spread, median * spread)
+        return fitted.estimate(batch(graphs, fitted.domain.classes), Sums.of(nets).onto(fitted.whole.names), share)
+
+    @property
+    def fitted(self) -> Fitted:
+        """What `fit` found.
+
+        Raises:
+            InputError: it is not fitted.
+        """
+        if self._state is None:
+            raise InputError("the GCN is not fitted: call fit(nets, latency_ms) first")
+        return self._state
+
+    def save(self, path: Path) -> None:
+        """Write what predicting needs as one safetensors file, whole or not at all.
+
+        Raises:
+            InputError: it is not fitted, or the file cannot be written.
+        """
+        settings = {"members": self.members, "linear": self.linear, "seed": self.seed}
+        self.fitted.save(path, {**settings, "training": asdict(self.training)})
+
+    @classmethod
+    def load(cls, path: Path) -> GCN:
+        """Read what `save` wrote; it predicts the same to the last bit.
+
+        Raises:
+            InputError: the file is missing, cannot be read, is damaged or of another version.
+        """
+        state, settings = Fitted.load(path)
+        try:
+            training = Training(**settings.pop("training"))
+            gcn = cls(shape=state.ensemble.shape, training=training, **settings)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is damaged, or no graph predictor: fit one and `save` it again") from error
+        gcn._state = state
+        return gcn
 
     def _trained(
         self,
-        nets: Sequence[NetSpec],
+        sums: Sums,
         times: Floats,
         batched: GraphBatch,
         domain: Domain,
         held: Sequence[NDArray[np.intp]],
-    ) -> _Fitted:
-        """Every member, trained without the networks held out of it."""
-        kept = [np.setdiff1d(np.arange(len(nets)), rows) for rows in held]
+    ) -> tuple[Fitted, Floats]:
+        """Every member, trained without the networks held out of it; and what its linear part says of all, E x N."""
+        kept = [np.setdiff1d(np.arange(len(times)), rows) for rows in held]
         rows = np.stack([part[: min(map(len, kept))] for part in kept])  # as many each: they train side by side
-        bases = [Linear.fit([nets[row] for row in part], times[part], constant=not self.linear) for part in rows]
+        bases = [Linear.fit_sums(sums.take(part), times[part], constant=not self.linear) for part in rows]
         floor = FLOOR * float(times.min())
         # The ratio to what the linear part says of a network when it is left out: on its own it is too good.
         ratios = np.log(times[rows] / np.maximum([base.blind for base in bases], floor))
         centre, scale = ratios.mean(1, keepdims=True), np.maximum(ratios.std(1, keepdims=True), 1e-6)
         targets = ((ratios - centre) / scale).astype(np.float32)
         ensemble = train(batched, targets, rows, self.shape, self.training, self.seed)
-        whole = Linear.fit(nets, times, constant=not self.linear)
-        return _Fitted(domain, whole, tuple(bases), ensemble, centre, scale, floor)
+        whole = Linear.fit_sums(sums, times, constant=not self.linear)
+        said = np.stack([np.maximum(base.predict_sums(sums.onto(base.names)), floor) for base in bases])
+        return Fitted(domain, whole, ensemble, centre, scale, floor), said
 
 
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """What `fit` found; logarithms of milliseconds inside."""
-
-    domain: Domain
-    whole: Linear
-    """The linear part fitted on all networks, for new ones; `bases` are those of the members."""
-    bases: tuple[Linear, ...]
-    ensemble: Ensemble
-    centre: Floats
-    scale: Floats
-    floor: float
-    part: float = 1.0
-    errors: Floats = field(default_factory=lambda: np.zeros(0))
-    tail: Tail = field(default_factory=Tail)
-
-    def ratio(self, said: Floats, part: float) -> Floats:
-        """Logarithms of the ratio to the linear part, from what the graph networks say; E x N in and out.
-
-        The mean ratio is always taken, of the rest `part`.
-        """
-        return np.asarray(self.centre + part * self.scale * said, dtype=np.float64)
-
-    def judged(
-        self,
-        nets: Sequence[NetSpec],
-        times: Floats,
-        p90s: Floats,
-        batched: GraphBatch,
-        held: Sequence[NDArray[np.intp]],
-    ) -> _Fitted:
-        """With the best part, the errors and the tail by what each member says of the networks it left out."""
-        said = predict(self.ensemble, batched)
-        bases = np.stack([np.log(np.maximum(base.predict(nets), self.floor)) for base in self.bases])
-        member = np.zeros(len(nets), dtype=np.intp)
-        for number, rows in enumerate(held):
-            member[rows] = number
-        every = np.arange(len(nets))
-        blind = np.stack([(bases + self.ratio(said, part))[member, every] for part in PARTS])
-        errors = np.abs(blind - np.log(times))
-        best = int(np.argmin(errors.mean(1)))
-        tail = Tail.fit(np.exp(blind[best]), times, p90s)
-        return replace(self, part=PARTS[best], errors=errors[best], tail=tail)
+def _judged(
+    fitted: Fitted,
+    bases: Floats,
+    times: Floats,
+    p90s: Floats,
+    batched: GraphBatch,
+    held: Sequence[NDArray[np.intp]],
+) -> Fitted:
+    """With the best part, the errors and the tail by what each member says of the networks it left out."""
+    said = predict(fitted.ensemble, batched)
+    member = np.zeros(len(times), dtype=np.intp)
+    for number, rows in enumerate(held):
+        member[rows] = number
+    every = np.arange(len(times))
+    blind = np.stack([(np.log(bases) + fitted.ratio(said, part))[member, every] for part in PARTS])
+    errors = np.abs(blind - np.log(times))
+    best = int(np.argmin(errors.mean(1)))
+    tail = Tail.fit(np.exp(blind[best]), times, p90s)
+    return replace(fitted, part=PARTS[best], errors=errors[best], tail=tail)

@@ -51,13 +51,28 @@ def graph(net: NetSpec) -> Graph:
     return _of_blocks(net, kept) if _simple(net, kept) else _of_operators(net, kept)
 
 
+def block_graph(net: NetSpec) -> Graph | None:
+    """The input and one node: how a block stands in the chain of a network.
+
+    None where it is not simple, or where its output does not depend on its input, and so on no block before it.
+    """
+    kept = needed(net)
+    simple = INPUT in _readers(net, kept) and _branches(net, kept) <= BRANCHES
+    return _of_blocks(net, kept) if simple else None
+
+
 def _simple(net: NetSpec, kept: Sequence[int]) -> bool:
     """Whether there are several blocks, and each is simple."""
+    return len({net.ops[index].block for index in kept}) > 1 and _branches(net, kept) <= BRANCHES
+
+
+def _branches(net: NetSpec, kept: Sequence[int]) -> int:
+    """Values that are read twice or more: of the block that has most."""
     branches = dict.fromkeys((net.ops[index].block for index in kept), 0)
     for value, readers in _readers(net, kept).items():
         if len(readers) > 1:
             branches[net.ops[max(value, readers[0])].block] += 1
-    return len(branches) > 1 and max(branches.values()) <= BRANCHES
+    return max(branches.values())
 
 
 def _readers(net: NetSpec, kept: Sequence[int]) -> dict[int, list[int]]:
@@ -133,33 +148,64 @@ class GraphBatch:
     def __len__(self) -> int:
         return len(self.mask)
 
+    def take(self, rows: NDArray[np.intp]) -> GraphBatch:
+        """The graphs at `rows`, in that order."""
+        return GraphBatch(self.features[rows], self.edges[rows], self.mask[rows])
+
 
 def batch(graphs: Sequence[Graph], classes: Sequence[str]) -> GraphBatch:
     """Graphs over known classes.
 
     Features: how many operators of each class, logarithms of the sizes, and the node's place, each about 1 in size.
     """
-    number = {name: place for place, name in enumerate(classes)}
-    width, most = len(classes), max(len(one) for one in graphs)
-    features = np.zeros((len(graphs), most, width + len(SIZES) + len(PLACE)), dtype=np.float32)
+    most = max(len(one) for one in graphs)
+    features = np.zeros((len(graphs), most, len(classes) + len(SIZES) + len(PLACE)), dtype=np.float32)
     edges = np.zeros((len(graphs), most, most), dtype=np.float32)
     mask = np.zeros((len(graphs), most), dtype=np.float32)
     for row, one in enumerate(graphs):
         count = len(one)
         mask[row, :count] = 1.0
-        for node, held in enumerate(one.classes):
-            for name, times in held.items():
-                features[row, node, number[name]] = times
-        features[row, :count, width : width + len(SIZES)] = np.log(np.array(one.sizes) + SMALL) - math.log(SMALL)
-        features[row, :count, width + len(SIZES) :] = _places(one)
+        features[row, :count, : -len(PLACE)] = own_features(one, classes)
+        features[row, :count, -len(PLACE) :] = _places(one)
         for source, reader in one.edges:
             edges[row, reader, source] += 1.0
     return GraphBatch(features, edges, mask)
 
 
+def chains(own: NDArray[np.float32], steps: NDArray[np.bool_], nodes: NDArray[np.intp]) -> GraphBatch:
+    """What `batch` gives for N chains of known nodes, without a loop over them.
+
+    `nodes` is N x M: which node stands at each place, and -1 after the last one. `own` are the nodes' own features, a
+    row each; `steps` tells whether a node counts as a step.
+    """
+    there = nodes >= 0
+    weight = (steps[nodes] & there).astype(np.float32)
+    upto = weight.cumsum(1)
+    places = np.stack([upto - weight, upto[:, -1:] - upto, np.ones_like(upto)], axis=2)  # each lies on the only way
+    features = np.concatenate([own[nodes], places], axis=2) * there[:, :, None]
+    follows = np.eye(nodes.shape[1], k=-1, dtype=np.float32)
+    return GraphBatch(features, follows * there[:, :, None], there.astype(np.float32))
+
+
+def own_features(one: Graph, classes: Sequence[str]) -> NDArray[np.float32]:
+    """Of each node, what does not depend on the others: M x (classes and sizes); an unknown class is left out."""
+    number = {name: place for place, name in enumerate(classes)}
+    counts = np.zeros((len(one), len(classes)))
+    for node, held in enumerate(one.classes):
+        for name in held.keys() & number:
+            counts[node, number[name]] = held[name]
+    sizes = np.log(np.array(one.sizes) + SMALL) - math.log(SMALL)
+    return np.concatenate([counts, sizes], axis=1).astype(np.float32)
+
+
+def steps(one: Graph) -> NDArray[np.bool_]:
+    """Which nodes count as a step of a way: neither the input nor a sum does."""
+    return np.array([not set(held) <= {"input", "add"} for held in one.classes])
+
+
 def _places(one: Graph) -> Floats:
     before, after = np.zeros(len(one)), np.zeros(len(one))
-    weight = np.array([0.0 if set(held) <= {"input", "add"} else 1.0 for held in one.classes])
+    weight = steps(one).astype(np.float64)
     for source, reader in one.edges:  # in the order of readers
         before[reader] = max(before[reader], before[source] + weight[source])
     for source, reader in reversed(one.edges):

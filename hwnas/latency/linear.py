@@ -9,7 +9,7 @@ import numpy as np
 
 from hwnas.core.metrics import Floats
 from hwnas.core.net import NetSpec
-from hwnas.latency.op_features import feature_matrix, feature_names
+from hwnas.latency.op_features import Sums
 
 STRENGTHS = tuple(np.logspace(-3, 3, 13).tolist())
 """Of the ridge, for standardised features; the best by leaving one out is taken."""
@@ -35,28 +35,35 @@ class Linear:
     @classmethod
     def fit(cls, nets: Sequence[NetSpec], latency_ms: Floats, *, constant: bool = False) -> Linear:
         """Fit on N networks; `constant` takes the geometric mean instead, for any network."""
+        return cls.fit_sums(Sums.of(nets), latency_ms, constant=constant)
+
+    @classmethod
+    def fit_sums(cls, sums: Sums, latency_ms: Floats, *, constant: bool = False) -> Linear:
+        """`fit`, where the networks' sums are there already."""
         if constant:
             mean = float(np.exp(np.log(latency_ms).mean()))
             none = np.zeros(0)
             return cls((), none, none, none, mean, np.full(len(latency_ms), mean))
         from sklearn.linear_model import RidgeCV
 
-        names = feature_names(nets)
-        sums = feature_matrix(nets, names)
-        centre, scale = sums.mean(0), sums.std(0) + 1e-9
+        centre, scale = sums.values.mean(0), sums.values.std(0) + 1e-9
         unit = float(latency_ms.mean())
         importance = (unit / latency_ms) ** 2  # so that 1% counts the same at every size
-        rows = (sums - centre) / scale
+        rows = (sums.values - centre) / scale
         found = RidgeCV(STRENGTHS).fit(rows, latency_ms / unit, sample_weight=importance)
         blind = unit * _left_out(rows, latency_ms / unit, importance, float(found.alpha_))
-        return cls(names, centre, scale, unit * found.coef_, unit * float(found.intercept_), blind)
+        return cls(sums.names, centre, scale, unit * found.coef_, unit * float(found.intercept_), blind)
 
     def predict(self, nets: Sequence[NetSpec]) -> Floats:
         """N latencies in ms; below 0 where a network is far from what was measured."""
+        return self.predict_sums(Sums.of(nets).onto(self.names))
+
+    def predict_sums(self, values: Floats) -> Floats:
+        """`predict` from N x F sums in the order of `names`."""
         if not self.names:
-            return np.full(len(nets), self.constant)
-        sums = (feature_matrix(nets, self.names) - self.centre) / self.scale
-        return np.asarray(np.clip(sums, -FAR, FAR) @ self.weights + self.constant, dtype=np.float64)
+            return np.full(len(values), self.constant)
+        rows = (values - self.centre) / self.scale
+        return np.asarray(np.clip(rows, -FAR, FAR) @ self.weights + self.constant, dtype=np.float64)
 
 
 def _left_out(rows: Floats, target: Floats, importance: Floats, strength: float) -> Floats:

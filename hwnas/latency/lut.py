@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hwnas.core.additive import Additive, BlockIndex
-from hwnas.core.arch import Arch, ArchBatch, Genes
-from hwnas.core.errors import InputError
+from hwnas.core.additive import Additive, BlockIndex, sums
+from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.files import write_json
 from hwnas.core.metrics import LATENCY, Floats, Metric, Prediction, Timed
 from hwnas.core.net import NetSpec
 from hwnas.core.problem import Statistic
 from hwnas.core.protocols import SearchSpace
 from hwnas.latency import fitting
+from hwnas.latency.closed_loop import Correction, Limit, Points
 from hwnas.latency.features import BlockFeatures
+from hwnas.latency.model_file import reading, remove_weights
 from hwnas.luts import LatencyTable, Row
 
-NEAR = 0.1
-"""How far from the limit, relative to it, a measurement still counts as near: the sigma of a bell."""
-NEAR_WEIGHT = 4.0
-"""How much more than others a network measured at the limit weighs: that is where the model must be right."""
-SHRINK = 0.25
-"""Prior of the closed loop's scale, in measurements: one verdict at the limit corrects 80% of its miss."""
-RECENT = 0.85
-"""Share of its trust that a network measured in the closed loop keeps with each later one, so that the scale follows a
-machine's drift: one search with its four finalists, and a verdict, halve what was learnt before or on another day."""
 INTERVAL = 0.9
 """Share of networks whose measured median lies between `lower` and `upper`."""
 
@@ -93,11 +83,12 @@ class TableSum(AdditiveLatency):
 
     def estimate(self, batch: ArchBatch) -> Prediction:
         """N predictions."""
-        median, half = self.median(batch), self._spread(batch) / 2
+        median, p90, spread = sums((self.median, self.p90, self._spread), batch)
+        half = spread / 2
         absent = np.isinf(median)
         if self._missing == "refuse" and absent.any():
             self._refuse(batch.take(absent))
-        return Prediction(median, self.p90(batch), np.maximum(median - half, 0.0), median + half)
+        return Prediction(median, p90, np.maximum(median - half, 0.0), median + half)
 
     def _refuse(self, batch: ArchBatch) -> None:
         """Raise the table's own error for the first row that the first architecture lacks."""
@@ -112,69 +103,14 @@ def _row(table: LatencyTable, net: NetSpec) -> Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
-    """N measured networks. `verdict` marks those of the closed loop, finalists included: it listens to them most."""
-
-    genes: Genes
-    median: Floats
-    p90: Floats
-    verdict: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, batch: ArchBatch, measurements: Sequence[Timed], verdict: bool) -> Points:
-        """Networks and their measurements, in the same order."""
-        if len(batch) != len(measurements):
-            raise ValueError(f"{len(batch)} architectures but {len(measurements)} measurements")
-        median = np.array([measurement.median for measurement in measurements])
-        p90 = np.array([measurement.p90 for measurement in measurements])
-        return cls(batch.genes, median, p90, np.full(len(batch), verdict))
-
-    def join(self, other: Points) -> Points:
-        """These points and then the others."""
-        return Points(
-            np.concatenate([self.genes, other.genes]),
-            np.concatenate([self.median, other.median]),
-            np.concatenate([self.p90, other.p90]),
-            np.concatenate([self.verdict, other.verdict]),
-        )
-
-    def nearness(self, limit_ms: float | None, statistic: Statistic) -> Floats:
-        """1 at the limit, falling to 0 away from it; 1 everywhere where there is no limit."""
-        if limit_ms is None:
-            return np.ones(len(self.median))
-        return _bell(self.p90 if statistic == "p90" else self.median, limit_ms)
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """One object a network."""
-        columns = zip(self.genes.tolist(), self.median.tolist(), self.p90.tolist(), self.verdict.tolist(), strict=True)
-        return [{"genes": g, "median": m, "p90": p, "verdict": v} for g, m, p, v in columns]
-
-    @classmethod
-    def from_json(cls, document: list[dict[str, Any]]) -> Points:
-        """Read what `to_json` wrote."""
-        genes = np.array([point["genes"] for point in document], dtype=np.int16)
-        median, p90 = (np.array([float(point[key]) for point in document]) for key in ("median", "p90"))
-        return cls(genes, median, p90, np.array([bool(point["verdict"]) for point in document]))
-
-
-def _bell(values_ms: Floats, limit_ms: float) -> Floats:
-    """1 at the limit, falling to 0 away from it."""
-    return np.asarray(np.exp(-0.5 * ((values_ms / limit_ms - 1) / NEAR) ** 2), dtype=np.float64)
-
-
-@dataclass(frozen=True, eq=False)
 class Coefficients:
-    """What a fit found.
+    """What a fit found: `correction` of weights . features.
 
-    median = median_scale x (weights . features); p90 = p90_scale x ((1 + tail) x weights . features + tail_constant).
     `interval` is the relative half-width that held-out networks' medians kept within.
     """
 
     weights: Floats
-    tail: float
-    tail_constant: float
-    median_scale: float
-    p90_scale: float
+    correction: Correction
     interval: float
 
 
@@ -184,6 +120,8 @@ class CorrectedTable(AdditiveLatency):
     The median and the p90 each have a fit of their own. Immutable: `update` gives a new one.
     """
 
+    name = "lut corrected"
+
     def __init__(
         self,
         space: SearchSpace,
@@ -191,19 +129,17 @@ class CorrectedTable(AdditiveLatency):
         points: Points,
         *,
         coefficients: Coefficients | None = None,
-        limit_ms: float | None = None,
-        statistic: Statistic = "p90",
+        limit: Limit | None = None,
         features: BlockFeatures | None = None,
     ) -> None:
-        self.space, self.table, self.points = space, table, points
-        self.limit_ms, self.statistic = limit_ms, statistic
+        self.space, self.table, self.points, self.limit = space, table, points, limit or Limit()
         self._features = features or BlockFeatures.of(space, table)
         self.coefficients = coefficients or self._fit()
-        found = self.coefficients
-        base = found.median_scale * found.weights
-        tail = found.p90_scale * (1 + found.tail) * found.weights
-        tail[-1] += found.p90_scale * found.tail_constant
-        self.median, self.p90 = self._features.weighted(base), self._features.weighted(tail)
+        found, correction = self.coefficients, self.coefficients.correction
+        tail = correction.p90_scale * (1 + correction.tail) * found.weights
+        tail[-1] += correction.p90_scale * correction.tail_constant
+        self.median = self._features.weighted(correction.median_scale * found.weights)
+        self.p90 = self._features.weighted(tail)
 
     @classmethod
     def fit(
@@ -228,32 +164,33 @@ class CorrectedTable(AdditiveLatency):
     ) -> CorrectedTable:
         """The closed loop's correction: refit with newly measured networks, those near the limit weighing most."""
         points = self.points.join(Points.of(batch, measurements, verdict=True))
-        limit = limit_ms if limit_ms is not None else self.limit_ms
-        return CorrectedTable(
-            self.space, self.table, points, limit_ms=limit, statistic=statistic, features=self._features
-        )
+        limit = Limit(limit_ms if limit_ms is not None else self.limit.ms, statistic)
+        return CorrectedTable(self.space, self.table, points, limit=limit, features=self._features)
 
     def estimate(self, batch: ArchBatch) -> Prediction:
         """N predictions."""
-        median, half = self.median(batch), self.coefficients.interval
-        return Prediction(median, self.p90(batch), median * max(0.0, 1 - half), median * (1 + half))
+        (median, p90), half = sums((self.median, self.p90), batch), self.coefficients.interval
+        return Prediction(median, p90, median * max(0.0, 1 - half), median * (1 + half))
 
     def save(self, path: Path) -> None:
         """Write coefficients and every measured network as JSON, whole or not at all."""
         found = self.coefficients
         document = {
             "schema": 1,
+            "model": self.name,
             "space": self.space.id,
             "table_sha256": self.table.sha256(),
-            "limit_ms": self.limit_ms,
-            "statistic": self.statistic,
+            "limit_ms": self.limit.ms,
+            "statistic": self.limit.statistic,
             "coefficients": {
-                **vars(found),
                 "weights": dict(zip(self._features.names, found.weights.tolist(), strict=True)),
+                **vars(found.correction),
+                "interval": found.interval,
             },
             "points": self.points.to_json(),
         }
         write_json(path, document)
+        remove_weights(path)
 
     @classmethod
     def load(cls, space: SearchSpace, table: LatencyTable, path: Path) -> CorrectedTable:
@@ -262,66 +199,24 @@ class CorrectedTable(AdditiveLatency):
         Raises:
             InputError: the file is missing, damaged or of another space.
         """
-        try:
-            document = json.loads(path.read_text())
+        with reading(path, space) as document:
             points = Points.from_json(document["points"])
-            limit, statistic = document["limit_ms"], document["statistic"]
+            limit = Limit(document["limit_ms"], document["statistic"])
             kept = dict(document["coefficients"])
-            kept["weights"] = np.array([float(weight) for weight in kept["weights"].values()])
-            coefficients = Coefficients(**kept)
-            of_space, of_table = document["space"], document["table_sha256"]
-        except FileNotFoundError as error:
-            raise InputError(f"no latency model {path}: run `hwnas profile`") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is damaged: run `hwnas profile` again") from error
-        if of_space != space.id or points.genes.shape[1:] != (len(space.choices),):
-            raise InputError(f"{path} is a latency model of {of_space}, not of {space.id}: run `hwnas profile` again")
-        same = of_table == table.sha256()
-        return cls(
-            space, table, points, coefficients=coefficients if same else None, limit_ms=limit, statistic=statistic
-        )
+            weights = np.array([float(weight) for weight in kept.pop("weights").values()])
+            coefficients = Coefficients(weights, interval=kept.pop("interval"), correction=Correction(**kept))
+            same = document["table_sha256"] == table.sha256()
+        return cls(space, table, points, coefficients=coefficients if same else None, limit=limit)
 
     def _fit(self) -> Coefficients:
         points = self.points
         batch = ArchBatch(self.space.id, points.genes)
         columns = [additive(batch) for additive in self._features.additives()]
         matrix = np.stack([*columns, np.ones(len(batch))], axis=1)
-        near = points.nearness(self.limit_ms, self.statistic)
-        importance = 1 + (NEAR_WEIGHT - 1) * near if self.limit_ms is not None else np.ones(len(batch))
+        importance = points.importance(self.limit)
         weights = fitting.robust(matrix, points.median, points.median, importance)
-        base = matrix @ weights
-        tails = np.stack([base, np.ones(len(base))], axis=1)
-        tail, constant = fitting.robust(tails, points.p90 - base, points.p90, importance)
-        p90 = base + tail * base + constant
-        if self.limit_ms is not None:
-            # Near is also what was expected at the limit and took longer, or less: of a machine that changed its speed
-            # since it was profiled nothing else is seen.
-            expected = p90 if self.statistic == "p90" else base
-            near = np.maximum(near, _bell(expected, self.limit_ms))
-        median_scale = self._scale(points.median / base, near)
-        p90_scale = self._scale(points.p90 / p90, near)
-        return Coefficients(
-            weights=weights,
-            tail=float(tail),
-            tail_constant=float(constant),
-            median_scale=median_scale,
-            p90_scale=max(p90_scale, median_scale / (1 + float(tail))),  # a p90 never lies below its median
-            interval=self._interval(matrix, importance),
-        )
-
-    def _scale(self, ratio: Floats, near: Floats) -> float:
-        """How far the loop's networks lie off the fit around the limit: their geometric mean ratio, shrunk.
-
-        The latest count most.
-        """
-        verdict = self.points.verdict
-        trust = near * verdict
-        later = verdict.sum() - np.cumsum(verdict)
-        recent = trust * RECENT**later
-        if not recent.sum():
-            return 1.0
-        known = trust.sum() / (trust.sum() + SHRINK)
-        return float(np.exp(known * (recent @ np.log(ratio)) / recent.sum()))
+        correction = Correction.fit(points, matrix @ weights, self.limit)
+        return Coefficients(weights, correction, self._interval(matrix, importance))
 
     def _interval(self, matrix: Floats, importance: Floats) -> float:
         """Relative half-width from medians of held-out folds."""

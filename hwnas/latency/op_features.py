@@ -7,10 +7,12 @@ sums are what an additive model of latency is linear in, whatever the space.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwnas.core.metrics import Floats
 from hwnas.core.net import NetSpec, Op
@@ -68,19 +70,37 @@ def totals(net: NetSpec, view: View = "read") -> dict[str, float]:
     return found
 
 
-def feature_names(nets: Iterable[NetSpec], view: View = "read") -> tuple[str, ...]:
-    """Every sum that some of the networks has, in alphabetical order."""
-    names: set[str] = set()
-    for net in nets:
-        names.update(totals(net, view))
-    return tuple(sorted(names))
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums over operators of N networks, F of them in alphabetical order; made once, and then cut to size."""
 
+    names: tuple[str, ...]
+    values: Floats
+    """N x F."""
+    present: NDArray[np.bool_]
+    """N x F: which networks have the sum at all, be it 0."""
 
-def feature_matrix(nets: Collection[NetSpec], names: Sequence[str], view: View = "read") -> Floats:
-    """N x F sums; what is not among `names` is left out."""
-    rows = [totals(net, view) for net in nets]
-    values = [[row.get(name, 0.0) for name in names] for row in rows]
-    return np.array(values, dtype=np.float64).reshape(len(rows), len(names))
+    @classmethod
+    def of(cls, nets: Sequence[NetSpec], view: View = "read") -> Sums:
+        """Every sum that some of the networks has."""
+        rows = [totals(net, view) for net in nets]
+        names = tuple(sorted({name for row in rows for name in row}))
+        shape = (len(rows), len(names))
+        values = np.array([[row.get(name, 0.0) for name in names] for row in rows], dtype=np.float64).reshape(shape)
+        present = np.array([[name in row for name in names] for row in rows], dtype=np.bool_).reshape(shape)
+        return cls(names, values, present)
+
+    def take(self, rows: NDArray[np.intp]) -> Sums:
+        """Of some of the networks, without the sums that none of these has."""
+        held = np.flatnonzero(self.present[rows].any(0))
+        grid = np.ix_(rows, held)
+        return Sums(tuple(self.names[column] for column in held), self.values[grid], self.present[grid])
+
+    def onto(self, names: Sequence[str]) -> Floats:
+        """N x len(names) values; what is not among `names` is left out, and what no network has is 0."""
+        place = {name: column for column, name in enumerate(self.names)}
+        padded = np.concatenate([self.values, np.zeros((len(self.values), 1))], axis=1)
+        return np.take(padded, np.array([place.get(name, -1) for name in names], dtype=np.intp), axis=1)
 
 
 def _stride(op: Op) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,8 +16,11 @@ from hwnas.core.metrics import Floats
 class Score:
     """One model on N held-out networks; shares are fractions of networks, `mape` a mean relative error.
 
+    `refused` more lie outside what the model was fitted on, so that it says nothing of them.
+
     `noise_floor` is the same mean relative error between two halves of each network's own samples, taken in the same
-    interleaved rounds: no model can be told to be better than that.
+    interleaved rounds: no model can be told to be better than that. Another process, another minute differ by more
+    (benchmarks/held_out.py).
     """
 
     model: str
@@ -27,14 +31,19 @@ class Score:
     within_10: float
     mape: float
     noise_floor: float
+    refused: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """One entry of `report_card`."""
-        return asdict(self)
+        """One entry of `report_card`; a correlation with what never differs is null."""
+        values = asdict(self)
+        return {**values, **{name: None for name in ("spearman", "kendall") if math.isnan(values[name])}}
 
 
 def score(model: str, measured: Floats, predicted: Floats, noise_floor: float) -> Score:
-    """Compare N predictions with N measurements, in the same unit."""
+    """Compare N predictions with N measurements, in the same unit; an infinite prediction is a refusal."""
+    known = np.isfinite(predicted)
+    refused = int(np.sum(~known))
+    measured, predicted = measured[known], predicted[known]
     error = np.abs(predicted / measured - 1)
     return Score(
         model=model,
@@ -45,6 +54,7 @@ def score(model: str, measured: Floats, predicted: Floats, noise_floor: float) -
         within_10=float(np.mean(error <= 0.10)),
         mape=float(np.mean(error)),
         noise_floor=noise_floor,
+        refused=refused,
     )
 
 
@@ -53,10 +63,10 @@ def proportional(proxy: Floats, measured: Floats) -> float:
     return float(np.median(measured / proxy))
 
 
-def noise_floor(samples: list[Floats]) -> float:
-    """Mean relative difference between the medians of the odd and the even samples of each network.
+def noise_floor(samples: list[Floats], percent: float = 50) -> float:
+    """Mean relative difference between a percentile of the odd and of the even samples of each network.
 
     0 where networks have one sample, as simulated ones do: the same is said again.
     """
-    halves = [(np.median(values[::2]), np.median(values[1::2])) for values in samples if len(values) > 1]
+    halves = [[np.percentile(values[start::2], percent) for start in (0, 1)] for values in samples if len(values) > 1]
     return float(np.mean([abs(first / second - 1) for first, second in halves])) if halves else 0.0

@@ -20,7 +20,7 @@ from hwnas.core.errors import InputError
 from hwnas.core.metrics import Floats, Prediction
 from hwnas.core.net import NetSpec
 from hwnas.latency import fitting
-from hwnas.latency.op_features import View, feature_matrix, feature_names
+from hwnas.latency.op_features import VIEWS, Sums, View
 from hwnas.latency.tail import Tail
 
 HYPOTHESES: tuple[tuple[View, ...], ...] = (("written",), ("read",), ("written", "read"))
@@ -49,6 +49,10 @@ class Source:
     latency_ms: Floats
 
 
+_Views = dict[View, Sums]
+"""Sums over operators of N networks, as each view has them: made once, for every hypothesis."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Columns:
     """Features of 0 to 1 over the sources' networks, for one hypothesis; the first is a constant."""
@@ -60,24 +64,28 @@ class _Columns:
     kept: NDArray[np.intp]
 
     @classmethod
-    def of(cls, views: tuple[View, ...], nets: Sequence[NetSpec]) -> _Columns:
-        names = tuple(feature_names(nets, view) for view in views)
-        raw = _raw(nets, views, names)
+    def of(cls, views: tuple[View, ...], sums: _Views) -> _Columns:
+        names = tuple(sums[view].names for view in views)
+        raw = _raw(sums, views, names)
         least, extent = raw.min(0), np.ptp(raw, axis=0)
         moving = np.flatnonzero(extent > 1e-9 * np.abs(raw).max(0))
         scaled = (raw[:, moving] - least[moving]) / extent[moving]
         _, first = np.unique(np.round(scaled, 9), axis=1, return_index=True)  # equal columns would count twice
         return cls(views, names, least, extent, moving[np.sort(first)])
 
-    def __call__(self, nets: Sequence[NetSpec]) -> Floats:
+    def __call__(self, sums: _Views) -> Floats:
         """N x F."""
-        raw = _raw(nets, self.views, self.names)
+        raw = _raw(sums, self.views, self.names)
         scaled = (raw[:, self.kept] - self.least[self.kept]) / self.extent[self.kept]
-        return np.concatenate([np.ones((len(nets), 1)), scaled], axis=1)
+        return np.concatenate([np.ones((len(raw), 1)), scaled], axis=1)
 
 
-def _raw(nets: Sequence[NetSpec], views: tuple[View, ...], names: tuple[tuple[str, ...], ...]) -> Floats:
-    return np.concatenate([feature_matrix(nets, own, view) for view, own in zip(views, names, strict=True)], axis=1)
+def _sums(nets: Sequence[NetSpec]) -> _Views:
+    return {view: Sums.of(nets, view) for view in VIEWS}
+
+
+def _raw(sums: _Views, views: tuple[View, ...], names: tuple[tuple[str, ...], ...]) -> Floats:
+    return np.concatenate([sums[view].onto(own) for view, own in zip(views, names, strict=True)], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +118,10 @@ class Prior:
             ):
                 raise InputError(f"each known device needs {LEAST_SOURCE} networks and a positive latency for each")
         every = {net.key(): net for source in sources for net in source.nets}
-        beliefs = []
+        beliefs, sums = [], _sums(list(every.values()))
         for views in HYPOTHESES:
-            columns = _Columns.of(views, list(every.values()))
-            rows = dict(zip(every, columns(list(every.values())), strict=True))
+            columns = _Columns.of(views, sums)
+            rows = dict(zip(every, columns(sums), strict=True))
             weights = np.array([_weights(source, rows) for source in sources])
             apart = weights - weights.mean(0)
             own = OWN**2 * np.eye(weights.shape[1])
@@ -128,7 +136,8 @@ class Prior:
         """
         count = min(count, len(candidates))
         spread = np.linspace(0, len(candidates) - 1, min(SAMPLE, len(candidates))).astype(np.intp)
-        states = [(belief.columns(candidates), belief.covariance) for belief in self.beliefs]
+        sums = _sums(candidates)
+        states = [(belief.columns(sums), belief.covariance) for belief in self.beliefs]
         chosen: list[int] = []
         for _ in range(count):
             gain = sum((_gain(rows, covariance, spread) for rows, covariance in states), np.zeros(len(candidates)))
@@ -150,7 +159,8 @@ class Prior:
         p90s = times if p90_ms is None else np.asarray(p90_ms, dtype=np.float64)
         if not len(nets) or not all(fitting.all_positive(values, len(nets)) for values in (times, p90s)):
             raise InputError("a transfer needs a few networks and a positive latency for each, and as many p90s if any")
-        models = [model for belief in self.beliefs for model in _posteriors(belief, nets, times)]
+        sums = _sums(nets)
+        models = [model for belief in self.beliefs for model in _posteriors(belief, belief.columns(sums), times)]
         evidence = np.array([model.log_evidence for model in models])
         shares = np.exp(evidence - evidence.max())
         transfer = Transfer(tuple(models), shares / shares.sum(), FLOOR * float(times.min()))
@@ -184,14 +194,35 @@ class Transfer:
 
     def estimate(self, nets: Sequence[NetSpec]) -> Prediction:
         """N medians, p90s and bounds of nine in ten medians, in ms."""
-        means, variances = np.zeros((len(self.models), len(nets))), np.zeros((len(self.models), len(nets)))
+        return self.estimate_sums(_sums(nets))
+
+    def weights(self) -> tuple[float, dict[View, dict[str, float]]]:
+        """What it is linear in, before the floor: a constant in ms, and milliseconds a unit of each sum of each view.
+
+        The means over all models; a sum that tells nothing beside others is left out.
+        """
+        constant, slopes = 0.0, {view: dict[str, float]() for view in VIEWS}
+        for share, model in zip(self.shares, self.models, strict=True):
+            columns = model.columns
+            sums = [(view, name) for view, names in zip(columns.views, columns.names, strict=True) for name in names]
+            own = share * model.mean[1:] / columns.extent[columns.kept]
+            constant += float(share * model.mean[0] - own @ columns.least[columns.kept])
+            for place, slope in zip(columns.kept, own, strict=True):
+                view, name = sums[place]
+                slopes[view][name] = slopes[view].get(name, 0.0) + float(slope)
+        return constant, slopes
+
+    def estimate_sums(self, sums: dict[View, Sums]) -> Prediction:
+        """`estimate`, where the networks' sums in both views are there already."""
+        count = len(sums["read"].values)
+        means, variances = np.zeros((len(self.models), count)), np.zeros((len(self.models), count))
         rows: dict[tuple[View, ...], Floats] = {}
         for place, model in enumerate(self.models):
             if model.columns.views not in rows:
-                rows[model.columns.views] = model.columns(nets)
+                rows[model.columns.views] = model.columns(sums)
             own = rows[model.columns.views]
             means[place] = own @ model.mean
-            variances[place] = np.einsum("ij,jk,ik->i", own, model.covariance, own) + model.noise_ms**2
+            variances[place] = np.einsum("ij,ij->i", own @ model.covariance, own) + model.noise_ms**2
         mean = self.shares @ means
         spread = NORMAL_90 * np.sqrt(np.maximum(self.shares @ (variances + means**2) - mean**2, 0.0))
         median = np.maximum(mean, self.floor_ms)
@@ -207,16 +238,15 @@ def _weights(source: Source, rows: dict[str, Floats]) -> Floats:
     return np.asarray(found, dtype=np.float64)
 
 
-def _posteriors(belief: _Belief, nets: Sequence[NetSpec], times: Floats) -> list[_Posterior]:
-    """One for each noise level."""
-    rows = belief.columns(nets)
+def _posteriors(belief: _Belief, rows: Floats, times: Floats) -> list[_Posterior]:
+    """One for each noise level, from N x F features and N latencies."""
     expected = rows @ belief.mean
     unit = float(times.mean() / expected.mean())
     rest = times / unit - expected
     models = []
     for noise in NOISES:
         told = belief.covariance @ rows.T
-        factor = cho_factor(rows @ told + noise**2 * np.eye(len(nets)))
+        factor = cho_factor(rows @ told + noise**2 * np.eye(len(times)))
         evidence = -0.5 * float(rest @ cho_solve(factor, rest)) - float(np.log(np.diag(factor[0])).sum())
         mean = unit * (belief.mean + told @ cho_solve(factor, rest))
         covariance = unit**2 * (belief.covariance - told @ cho_solve(factor, told.T))

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.problem import Constraint, Problem, Trial
 from hwnas.evaluators.predictor import AccuracyPredictor
-from hwnas.latency.lut import CorrectedTable
+from hwnas.latency.in_use import LatencyInUse
 from hwnas.pipeline.handover import Candidate
 from hwnas.strategies.evolution import ConstrainedEvolution
 
@@ -42,7 +42,7 @@ class Band:
         """The band of a limit; `headroom` is the share of it that may stay unused."""
         return cls(limit_ms, (1 - headroom) * limit_ms if binding else 0.0, misses)
 
-    def constraint(self, model: CorrectedTable) -> Constraint:
+    def constraint(self, model: LatencyInUse) -> Constraint:
         """What is asked of predictions: the band less the guard on both sides, lower with every miss."""
         most = (1 - GUARD - self.misses * GUARD / 2) * self.limit_ms
         least = min(self.least_ms + GUARD * self.limit_ms, most - GUARD * self.limit_ms) if self.least_ms else 0.0
@@ -64,7 +64,7 @@ class Band:
 
 
 def search(
-    model: CorrectedTable,
+    model: LatencyInUse,
     predictor: AccuracyPredictor,
     band: Band,
     settings: SearchSettings,
@@ -86,7 +86,7 @@ def search(
     return described(model, [trial.arch for trial in best], [trial.score for trial in best])
 
 
-def described(model: CorrectedTable, archs: Sequence[Arch], scores: Sequence[float]) -> list[Candidate]:
+def described(model: LatencyInUse, archs: Sequence[Arch], scores: Sequence[float]) -> list[Candidate]:
     """Architectures with their predicted accuracies and latencies, in the same order."""
     if not archs:
         return []

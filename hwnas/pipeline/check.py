@@ -124,7 +124,7 @@ def _journal(file: Path) -> str:
 
 def _model(workspace: Workspace, file: Path) -> str:
     """A latency model of the space of the supernet that its folder is named after, over the table beside it."""
-    from hwnas.latency.lut import CorrectedTable
+    from hwnas.latency.in_use import load_latency
     from hwnas.luts.build import TABLE
     from hwnas.luts.table import LatencyTable
     from hwnas.ofa_supernet.folder import SupernetFolder
@@ -136,10 +136,11 @@ def _model(workspace: Workspace, file: Path) -> str:
     if name not in workspace.supernet_names():
         raise InputError(f"{file} is of a supernet {name!r} that is not there: restore it, or remove {file.parent}")
     space = SupernetFolder(workspace.supernet_folder(name)).space
-    model = CorrectedTable.load(space, LatencyTable.read(table), file)
+    rows = LatencyTable.read(table)
+    model = load_latency(space, rows, file)
     least, most = model.reachable("p90")
-    networks = "simulated networks" if model.table.provenance.how == "simulated" else "networks"
-    return f"p90s from {least:.3g} to {most:.3g} ms, fitted on {len(model.points.median)} {networks}"
+    networks = "simulated networks" if rows.provenance.how == "simulated" else "networks"
+    return f"{model.name}: p90s from {least:.3g} to {most:.3g} ms, fitted on {len(model.points.median)} {networks}"
 
 
 def _supernet(folder: Path) -> str:

@@ -19,6 +19,7 @@ from hwnas.devices.facts import identity
 from hwnas.devices.profile import load_profile
 from hwnas.luts import LatencyTable
 from hwnas.pipeline.profile import ProfileReport, profile_device
+from hwnas.pipeline.report import card_document
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
@@ -55,7 +56,14 @@ class NotProfiled:
             "failed": [],
         }
         spent = {"seconds": self.seconds, "device_seconds": 0.0}
-        return {"device": self.device, "device_kind": None, **nothing, **spent, "report_card": [], "error": self.why}
+        return {
+            "device": self.device,
+            "device_kind": None,
+            **nothing,
+            **spent,
+            **card_document(None, None, None),
+            "error": self.why,
+        }
 
 
 @dataclass(frozen=True)

@@ -183,12 +183,12 @@ def package_info(
     agreement = {"same_class": exported.same_class, "greatest_difference": exported.greatest_difference}
     predicted = {"median": candidate.predicted_median_ms, "p90": candidate.predicted_p90_ms}
     latency = {"median": verdict.median_ms, "p90": verdict.p90_ms}
-    by_table = {**on_device, "model": f"table of {seen} blocks, corrected by {seen} networks"}
+    by_model = {**on_device, "model": f"{report.latency_model}, fitted to networks {seen} there"}
     net = supernet.space.lower(exported.arch)
     held, live = weight_bytes(net), peak_activation_bytes(net)
     numbers: tuple[Number, ...] = (
         Number("latency", seen, latency, "ms", timed),
-        Number("latency", "predicted", predicted, "ms", by_table),
+        Number("latency", "predicted", predicted, "ms", by_model),
         Number("accuracy", "measured", {"top1": exported.top1}, "", on_images),
         Number("accuracy", "predicted", {"top1": candidate.predicted_accuracy}, "", {"model": "accuracy predictor"}),
         Number("agreement", "measured", agreement, "", {"images": exported.compared, "with": "torch subnet"}),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,32 +13,33 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.core.additive import compile_additive
-from hwnas.core.arch import ArchBatch
-from hwnas.core.count import macs, params
+from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.errors import DeviceError, InputError
+from hwnas.core.files import read_lines
 from hwnas.core.genetics import sample, unique
 from hwnas.core.metrics import Measurement, Timed, with_shared_tail
 from hwnas.core.progress import Progress
 from hwnas.core.protocols import SearchSpace
-from hwnas.core.quality import disturbance
+from hwnas.core.quality import REMEDIES, disturbance
 from hwnas.devices.campaign import campaign
 from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile
+from hwnas.latency.in_use import LatencyInUse, load_latency
 from hwnas.latency.lut import CorrectedTable, TableSum
-from hwnas.latency.report_card import Score, noise_floor, proportional, score
+from hwnas.latency.model_file import remove_weights
+from hwnas.latency.selection import Networks, ReportCard, Selection
 from hwnas.luts import LatencyTable, build_table
 from hwnas.luts.build import TABLE
-from hwnas.pipeline.names import network_name
+from hwnas.pipeline.names import network_name, parse_network_name
 from hwnas.pipeline.opening import AnyDevice, form_for, open_device
 
 MODEL = "latency_model.json"
 NETWORKS_JOURNAL = "networks.jsonl"
-"""Whole networks, measured to correct the table; by the name of their genes."""
+"""Whole networks, measured to fit and choose latency models; by the name of their genes."""
 FINALISTS_JOURNAL = "finalists.jsonl"
 """Networks that searches proposed, measured longer."""
-HELD_OUT = 3
-"""One network in three is held out for the report card."""
+FITTING = threading.Lock()
+"""Devices that are measured side by side are fitted and drawn one after the other: torch has one number of threads."""
 LEAST_NETWORKS = 8
 """Measured however short the time: twice the weights that correct a table."""
 BLOCKS_SHARE = 0.7
@@ -50,16 +52,16 @@ POOL = 2000
 class Profiled:
     """A device's latency model, and how it was come by; there is none where a block does not run on the device."""
 
-    model: CorrectedTable | None
+    model: LatencyInUse | None
     table: LatencyTable
-    card: tuple[Score, ...]
+    card: ReportCard | None
     device_seconds: float
     seconds: float
     disturbed_networks: dict[str, int] = field(default_factory=dict)
     """How many whole networks were disturbed, by what (`hwnas.core.quality`)."""
 
 
-def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> CorrectedTable | None:
+def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> LatencyInUse | None:
     """The model in a table's folder, if there is one and it is of the device as it is now.
 
     Raises:
@@ -70,7 +72,7 @@ def kept_model(folder: Path, space: SearchSpace, facts: dict[str, object]) -> Co
     table = LatencyTable.read(folder / TABLE)
     if identity(table.provenance.device) != identity(facts):
         return None
-    return CorrectedTable.load(space, table, folder / MODEL)
+    return load_latency(space, table, folder / MODEL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,13 +122,15 @@ def profile_space(
     folder: Path,
     subnets: int,
     progress: Progress,
+    known: Sequence[LatencyTable] = (),
     seconds: float | None = None,
     strict: bool = False,
 ) -> Profiled:
-    """Measure the block table of `space` and `subnets` whole networks, fit the latency model, write all to `folder`.
+    """Measure the block table of `space` and `subnets` whole networks, fit the latency models, write all to `folder`.
 
-    Killed and called again, it goes on where it was. After about `seconds` it makes do with what it has. `strict` keeps
-    no measurement that was disturbed.
+    The model that did best on networks set apart for choosing is kept; `known` are tables of other devices. Killed and
+    called again, it goes on where it was. After about `seconds` it makes do with what it has. `strict` keeps no
+    measurement that was disturbed.
     """
     started = time.monotonic()
 
@@ -140,18 +144,47 @@ def profile_space(
         table = build_table(space, device, form_for(device), folder, report, campaign=campaign, seconds=for_blocks)
         if table.provenance.failed:
             busy = table.provenance.device_seconds
-            return Profiled(None, table, (), busy, round(time.monotonic() - started, 3))
+            return Profiled(None, table, None, busy, round(time.monotonic() - started, 3))
         archs = spread_out(space, TableSum(space, table), subnets)
         if seconds is not None:  # whatever there is time for should span the range
             archs = archs.take(np.array([0, 1, *(2 + place for place in _bisecting(len(archs) - 2))]))
         rules, journal = device.with_rules(profile.networks), folder / NETWORKS_JOURNAL
         timed = measure_networks(rules, space, archs, journal, progress, None if seconds is None else enough)
-    model = CorrectedTable.fit(space, table, timed.archs, timed.measurements)
-    model.save(folder / MODEL)
-    card = report_card(space, table, timed.archs, timed.measurements)
+    facts = table.provenance.device
+    networks = Networks.in_order(space, table, kept_networks(space, journal, facts, strict))
+    with FITTING:
+        selection = Selection.of(space, table, len(networks), None if profile.simulated else facts, known)
+        card = selection.card(networks, progress)
+        model = selection.fitted(CorrectedTable.name if card is None else card.used, networks)
+        model.save(folder / MODEL)
     busy = round(table.provenance.device_seconds + timed.device_seconds, 3)
     disturbed = dict(Counter(why for one in timed.measurements if (why := disturbance(one))))
     return Profiled(model, table, card, busy, round(time.monotonic() - started, 3), disturbed)
+
+
+def kept_networks(
+    space: SearchSpace, journal: Path, facts: dict[str, object], strict: bool = False
+) -> dict[Arch, Measurement]:
+    """The whole networks of a journal; none where it is of another device than `facts` are of.
+
+    Those of other spaces are left out; where `strict`, those that were disturbed too. What was measured again counts as
+    it was measured last.
+    """
+    lines = [line for line in read_lines(journal) if isinstance(line, dict)]
+    if not lines or lines[0].get("identity") != identity(facts):
+        return {}
+    options = [len(choice) for choice in space.choices]
+    found: dict[Arch, Measurement] = {}
+    for line in lines:
+        arch = parse_network_name(str(line.get("name")))
+        measurement = Measurement.from_record(line) if line.get("kind") == "measured" else None
+        if measurement is None or arch is None or arch.space_id != space.id or len(arch.genes) != len(options):
+            continue
+        if any(gene >= count for gene, count in zip(arch.genes, options, strict=True)):
+            continue
+        if not (strict and disturbance(measurement) in REMEDIES):
+            found[arch] = measurement
+    return found
 
 
 def _forget_another_device(folder: Path, facts: dict[str, object]) -> None:
@@ -166,6 +199,7 @@ def _forget_another_device(folder: Path, facts: dict[str, object]) -> None:
     try:
         if not same:
             path.unlink()
+            remove_weights(path)
     except OSError as error:
         raise InputError(f"cannot remove {path}: {error.strerror}; make its folder writable") from error
 
@@ -184,28 +218,6 @@ def _bisecting(count: int) -> list[int]:
     """0 to count - 1, so ordered that however many are taken lie evenly: by mirrored bits (van der Corput, 1935)."""
     bits = count.bit_length()
     return sorted(range(count), key=lambda place: int(f"{place:0{bits}b}"[::-1], 2))
-
-
-def report_card(
-    space: SearchSpace, table: LatencyTable, archs: ArchBatch, measurements: list[Measurement]
-) -> tuple[Score, ...]:
-    """Every latency model beside MACs, parameters and the table sum, on networks that none was fitted on."""
-    held = np.arange(len(archs)) % HELD_OUT == 1
-    fitting = [m for m, out in zip(measurements, held, strict=True) if not out]
-    tested = [m for m, out in zip(measurements, held, strict=True) if out]
-    fit_ms, test_ms = (np.array([m.median for m in part]) for part in (fitting, tested))
-    floor = noise_floor([m.samples_ms for m in tested])
-    scores = []
-    for name, count in (("macs", macs), ("params", params)):
-        proxy = compile_additive(space, lambda net, count=count: float(count(net)))  # type: ignore[misc]
-        factor = proportional(proxy(archs.take(~held)), fit_ms)
-        scores.append(score(name, test_ms, factor * proxy(archs.take(held)), floor))
-    scores.append(score("lut", test_ms, TableSum(space, table).median(archs.take(held)), floor))
-    corrected = CorrectedTable.fit(space, table, archs.take(~held), fitting)
-    scores.append(score("lut corrected", test_ms, corrected.median(archs.take(held)), floor))
-    tail = corrected.estimate(archs.take(held)).p90
-    scores.append(score("lut corrected, p90", np.array([m.p90 for m in tested]), tail, floor))
-    return tuple(scores)
 
 
 def refuse_damaged(folder: Path) -> None:

@@ -12,6 +12,14 @@ def network_name(arch: Arch) -> str:
     return f"{arch.space_id}:{','.join(map(str, arch.genes))}"
 
 
+def parse_network_name(name: str) -> Arch | None:
+    """The architecture that `network_name` named; None where it named none."""
+    space, _, genes = name.rpartition(":")
+    numbers = genes.split(",")
+    decimal = all(number.isascii() and number.isdigit() for number in numbers)
+    return Arch(space, tuple(map(int, numbers))) if space and decimal else None
+
+
 def device_onnx(net: NetSpec) -> bytes:
     """The model that is timed: random weights, since time does not depend on their values.
 

@@ -10,6 +10,7 @@ from hwnas.devices.profile import load_profile
 from hwnas.luts.build import TABLE
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.latency import Profiled, profile_space
+from hwnas.pipeline.report import card_document, draw, other_tables
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
@@ -22,6 +23,7 @@ class ProfileReport:
     device: str
     table: str
     profiled: Profiled
+    picture: str | None
     device_kind: Literal["real", "simulator"] = "real"
 
     @property
@@ -45,7 +47,7 @@ class ProfileReport:
             "failed": sorted(profiled.table.provenance.failed),
             "seconds": profiled.seconds,
             "device_seconds": profiled.device_seconds,
-            "report_card": [score.to_json() for score in profiled.card],
+            **card_document(profiled.card, self.picture, profiled.model.name if profiled.model else None),
         }
 
 
@@ -70,5 +72,8 @@ def profile_device(
     profile = load_profile(workspace.device_file(device))
     supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
     folder = workspace.table_folder(device, settings.supernet)
-    profiled = profile_space(profile, supernet.space, folder, settings.measure.subnets, progress, seconds, strict)
-    return ProfileReport(device, str(folder / TABLE), profiled, profile.device_kind)
+    known = other_tables(workspace, supernet.space, settings.supernet, device)
+    subnets = settings.measure.subnets
+    profiled = profile_space(profile, supernet.space, folder, subnets, progress, known, seconds, strict)
+    picture = draw(profiled.card, folder, profile, settings.supernet)
+    return ProfileReport(device, str(folder / TABLE), profiled, picture, profile.device_kind)

@@ -10,7 +10,7 @@ from hwnas.core.count import macs
 from hwnas.core.errors import InfeasibleError
 from hwnas.core.protocols import DeviceModel, SearchSpace
 from hwnas.devices.simulated import SimulatedDevice
-from hwnas.latency.lut import CorrectedTable
+from hwnas.latency.in_use import LatencyInUse
 from hwnas.pipeline.names import network_name
 from hwnas.pipeline.opening import AnyDevice, form_for
 
@@ -21,7 +21,7 @@ DOUBT = 0.9
 """With a model, a limit under 90% of the least predicted p90 is refused; what is nearer is tried on the device."""
 
 
-def refuse_hopeless(device: AnyDevice, space: SearchSpace, model: CorrectedTable | None, limit_ms: float) -> None:
+def refuse_hopeless(device: AnyDevice, space: SearchSpace, model: LatencyInUse | None, limit_ms: float) -> None:
     """Raise InfeasibleError, with the reachable range, where `limit_ms` is out of reach on this device."""
     if model is not None:
         least, most = model.reachable("p90")

@@ -7,6 +7,7 @@ out, for good: verdicts are kept beside the latency table, and no model is verif
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,13 +26,14 @@ from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, load_profile
 from hwnas.evaluators.predictor import AccuracyPredictor
 from hwnas.export.package import write_package
-from hwnas.latency.lut import CorrectedTable
+from hwnas.latency.in_use import LatencyInUse
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.candidates import Band, described, search
 from hwnas.pipeline.handover import Candidate, Exported, Finalists, package_info
 from hwnas.pipeline.latency import FINALISTS_JOURNAL, kept_model, measure_networks, profile_space, refuse_damaged
 from hwnas.pipeline.opening import open_device
 from hwnas.pipeline.reach import refuse_hopeless
+from hwnas.pipeline.report import other_tables
 from hwnas.pipeline.verdicts import Verdict, Verdicts
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class SpecializeReport:
     candidate: Candidate
     exported: Exported
     verdict: Verdict
+    latency_model: str
+    """What was searched with, as the report card calls it."""
     rounds: int
     seconds: dict[str, float]
     memory: Memory | None = None
@@ -101,7 +105,7 @@ class SpecializeReport:
             "package": self.package,
             "arch": self.candidate.arch.to_json(),
             "constraints": [{"metric": "latency", "statistic": "p90", "limit": self.limit_ms, "unit": "ms"}],
-            "predicted": self.candidate.to_json()["predicted"],
+            "predicted": {**self.candidate.to_json()["predicted"], "latency_model": self.latency_model},
             "measured": None if simulated else measured,
             "simulated": {"latency_ms": latency, **used} if simulated else None,
             "accuracy": accuracy,
@@ -145,7 +149,7 @@ def specialize(
         with open_device(profile) as opened:
             refuse_no_meter(opened)
     with clock.time("profile"):
-        model, facts = _latency_model(profile, supernet, folder, settings.measure.subnets, latency_ms, progress)
+        model, facts = _latency_model(workspace, profile, supernet, folder, latency_ms, progress)
     verdicts = Verdicts(folder, identity(facts))
     with tempfile.TemporaryDirectory(prefix="hwnas-") as scratch:
         finalists = Finalists(supernet, Path(scratch))
@@ -163,17 +167,23 @@ def specialize(
 
 
 def _latency_model(
-    profile: DeviceProfile, supernet: SupernetFolder, folder: Path, subnets: int, limit_ms: float, progress: Progress
-) -> tuple[CorrectedTable, dict[str, Any]]:
+    workspace: Workspace,
+    profile: DeviceProfile,
+    supernet: SupernetFolder,
+    folder: Path,
+    limit_ms: float,
+    progress: Progress,
+) -> tuple[LatencyInUse, dict[str, Any]]:
     """The kept model of this device, or a new one, and the device's facts; a hopeless limit is refused at once."""
-    space = supernet.space
+    space, settings = supernet.space, workspace.settings
     refuse_damaged(folder)
     with open_device(profile) as device:
         facts = device.facts()
         model = kept_model(folder, space, facts)
         refuse_hopeless(device.with_rules(profile.networks), space, model, limit_ms)
     if model is None:
-        profiled = profile_space(profile, space, folder, subnets, progress)
+        known = other_tables(workspace, space, settings.supernet, profile.name)
+        profiled = profile_space(profile, space, folder, settings.measure.subnets, progress, known)
         model = profiled.model
     if model is None:
         block, why = next(iter(profiled.table.provenance.failed.items()))
@@ -228,7 +238,7 @@ class _Loop:
     dropped: set[Arch] = field(default_factory=set)
     """Timed outside the band. Neither these nor what was verified in this run is proposed again."""
 
-    def run(self, model: CorrectedTable, seed: int) -> SpecializeReport:
+    def run(self, model: LatencyInUse, seed: int) -> SpecializeReport:
         """Rounds until a verified model uses the limit well; else the best one that held.
 
         Raises:
@@ -262,7 +272,7 @@ class _Loop:
             exported = self.finalists.tested(best.exported, self.progress)
         return replace(best, exported=exported, faster=self._faster(model, best.candidate, seed))
 
-    def _held_before(self, model: CorrectedTable, binding: bool, number: int) -> list[SpecializeReport]:
+    def _held_before(self, model: LatencyInUse, binding: bool, number: int) -> list[SpecializeReport]:
         """The last resort: models that were verified within this limit in earlier runs, the best of them verified anew.
 
         They are far below the limit, or a round would have found them; better that than nothing.
@@ -271,7 +281,8 @@ class _Loop:
         known = sorted(set(known) - self.verified, key=lambda arch: arch.genes)
         if not known:
             return []
-        candidates = described(model, known, self.predictor.evaluate(ArchBatch.of(known)).tolist())
+        described_all = described(model, known, self.predictor.evaluate(ArchBatch.of(known)).tolist())
+        candidates = [one for one in described_all if math.isfinite(one.predicted_p90_ms)]  # of others it says nothing
         best = sorted(candidates, key=lambda candidate: -candidate.predicted_accuracy)[: self.settings.finalists]
         report = self._verified(model, best, binding, number)[1]
         return [report] if report is not None else []
@@ -290,7 +301,7 @@ class _Loop:
         """No more of the limit stays unused than the settings allow, or the limit does not bind."""
         return not report.binding or report.verdict.p90_ms >= (1 - self.settings.headroom) * self.limit_ms
 
-    def _faster(self, model: CorrectedTable, chosen: Candidate, seed: int) -> Candidate | None:
+    def _faster(self, model: LatencyInUse, chosen: Candidate, seed: int) -> Candidate | None:
         """What a person should know who pays for time that buys nothing."""
         missed = self.verdicts.missed(self.limit_ms)
         found = search(model, self.predictor, Band(self.limit_ms, 0.0), self.settings, missed, seed)
@@ -298,7 +309,7 @@ class _Loop:
         wasted = 1 - found[0].predicted_p90_ms / self.limit_ms if found else 0.0
         return found[0] if gain > self.predictor.report.rmse and wasted > self.settings.headroom else None
 
-    def _recall(self, model: CorrectedTable) -> CorrectedTable:
+    def _recall(self, model: LatencyInUse) -> LatencyInUse:
         """Tell the model every earlier verdict on this device."""
         known = self.verdicts.of_space(model.space.id)
         if not known:
@@ -307,8 +318,8 @@ class _Loop:
         return model.update(batch, [verdict.measurement for verdict in known], limit_ms=self.limit_ms)
 
     def _round(
-        self, model: CorrectedTable, binding: bool, seed: int, number: int
-    ) -> tuple[CorrectedTable, SpecializeReport | None]:
+        self, model: LatencyInUse, binding: bool, seed: int, number: int
+    ) -> tuple[LatencyInUse, SpecializeReport | None]:
         """Search until a finalist is timed in the band, and verify the best of those; or else the best below the band.
 
         No two searches of a run have the same seed.
@@ -326,8 +337,8 @@ class _Loop:
         return self._verified(model, [] if held else below[-self.settings.finalists :], binding, number)
 
     def _aimed(
-        self, model: CorrectedTable, band: Band, seed: int
-    ) -> tuple[CorrectedTable, list[Candidate], list[Candidate]]:
+        self, model: LatencyInUse, band: Band, seed: int
+    ) -> tuple[LatencyInUse, list[Candidate], list[Candidate]]:
         """One search and the timing of its finalists: the model that learnt from it, those in the band, those below."""
         with self.clock.time("search"):
             excluded = self.verdicts.missed(self.limit_ms) | self.verified | self.dropped
@@ -348,8 +359,8 @@ class _Loop:
         return model, fitting, below
 
     def _verified(
-        self, model: CorrectedTable, fitting: list[Candidate], binding: bool, number: int
-    ) -> tuple[CorrectedTable, SpecializeReport | None]:
+        self, model: LatencyInUse, fitting: list[Candidate], binding: bool, number: int
+    ) -> tuple[LatencyInUse, SpecializeReport | None]:
         """The verdict on the most accurate of the finalists; the model learns from it. No report where it missed."""
         if not fitting:
             return model, None
@@ -361,7 +372,16 @@ class _Loop:
         if not verdict.holds:
             return model, None
         report = SpecializeReport(
-            "", self.profile, self.limit_ms, binding, candidate, exported, verdict, number, self.clock.seconds
+            "",
+            self.profile,
+            self.limit_ms,
+            binding,
+            candidate,
+            exported,
+            verdict,
+            model.name,
+            number,
+            self.clock.seconds,
         )
         return model, report
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwnas.core.additive import Additive, compile_additive, distinct_blocks
+from hwnas.core.additive import CHUNK, Additive, BlockIndex, compile_additive, distinct_blocks, sums
 from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.count import macs, params
 from hwnas.core.net import NetSpec
@@ -65,6 +65,41 @@ def test_no_end_of_the_range_has_what_cannot_be_had() -> None:
         values = cost(EVERY)
         finite = values[np.isfinite(values)]
         assert cost.range() == (finite.min(), finite.max())
+
+
+@settings(max_examples=30, deadline=None)
+@given(factors=factors(), seed=st.integers(0, 2**32 - 1))
+def test_several_costs_at_once_are_each_alone(
+    factors: tuple[tuple[tuple[int, ...], np.ndarray], ...], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    many = EVERY.take(rng.integers(len(EVERY), size=CHUNK + 7))
+    other = Additive(SPACE, 1.0, tuple((genes, rng.normal(size=table.shape)) for genes, table in factors))
+    cost = Additive(SPACE, -2.0, factors)
+    both = sums((cost, other), many)
+    for one, found in zip((cost, other), both, strict=True):
+        expected = np.full(len(many), one.constant)
+        for genes, table in factors if one is cost else other.factors:
+            expected += table[tuple(many.genes[:, gene] for gene in genes)]
+        assert found.tolist() == expected.tolist() == one(many).tolist()
+
+
+def test_which_block_stands_where() -> None:
+    index = BlockIndex(SPACE)
+    numbers, counts = index.numbers(EVERY), index.counts(EVERY)
+    assert numbers.shape == (len(EVERY), 6)
+    for row in range(0, len(EVERY), 37):
+        keys = [index.nets[number].key() for number in numbers[row] if number >= 0]
+        assert keys == [block.key() for block in SPACE.lower(EVERY[row]).blocks().values()]
+        assert counts[row].tolist() == [keys.count(net.key()) for net in index.nets]
+
+
+@pytest.mark.parametrize("gene", [-1, 4])
+def test_what_is_no_option_is_refused(gene: int) -> None:
+    batch = ArchBatch(SPACE.id, np.array([[0, 0, 0, 0, 0], [0, 0, gene, 0, 0]], dtype=np.int16))
+    for ask in (compile_additive(SPACE, macs), BlockIndex(SPACE).numbers):
+        with pytest.raises(IndexError, match="no option of its choice in toy/v1"):
+            ask(batch)
 
 
 def test_another_space_is_refused() -> None:

@@ -260,3 +260,17 @@ def test_a_row_that_was_measured_alone_has_no_anchor(dies, tmp_path):
     alone = {name for name, one in result.measurements.items() if one.anchor_ms is None}
     assert {"m2", "m3"} <= alone  # and later groups that repeat m2
     assert {"m0", "m1"}.isdisjoint(alone)
+
+
+@pytest.mark.parametrize(("count", "processes"), [(2, 1), (6, 1), (8, 4), (40, 4), (41, 5)])
+def test_groups_are_spread_over_processes(tmp_path, count: int, processes: int) -> None:
+    """Two models a group, no anchor: four groups are four processes, fewer are one; twenty are four of five groups."""
+    opened = []
+
+    def connect():
+        opened.append(Replay({}, lambda name: np.arange(1.0, 8.0)))
+        return opened[-1]
+
+    with open_device(PROFILE, connect=connect) as device:
+        campaign(device, [(f"m{i}", lambda: b"") for i in range(count)], tmp_path / "j.jsonl")
+    assert len(opened) == processes

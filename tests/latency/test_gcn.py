@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from hwnas import spaces
@@ -12,7 +15,8 @@ from hwnas.core.genetics import sample
 from hwnas.core.metrics import Floats
 from hwnas.core.net import NetSpec
 from hwnas.latency.gcn import GCN
-from hwnas.latency.gcn_network import Ensemble, Shape, Training, predict
+from hwnas.latency.gcn_network import Ensemble, Shape, Training
+from hwnas.latency.gcn_predict import predict
 from hwnas.latency.graphs import GraphBatch, batch, graph
 from hwnas.latency.linear import Linear
 from hwnas.latency.op_features import totals
@@ -248,3 +252,69 @@ def test_dead_ends_do_not_reach_the_predictor(fitted: GCN) -> None:
     raw = (CONV_3X3, CONV_1X1, NONE, SKIP, NONE, CONV_3X3)
     said = fitted.predict([CELLS.cell(raw), CELLS.cell((NONE, *raw[1:]))])
     assert said[0] == pytest.approx(said[1])
+
+
+def damage(path: Path, how: str) -> None:
+    data = path.read_bytes()
+    if how == "missing":
+        path.unlink()
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif how == "no file":
+        path.unlink()
+        path.mkdir()
+    elif how == "other weights":
+        path.write_bytes(safetensors.numpy.save({"weight": np.zeros(3)}))
+    elif how == "a key less":
+        path.write_bytes(data.replace(b"floor", b"flaar"))
+    elif how == "version":
+        path.write_bytes(data.replace(rb"\"schema\": 1", rb"\"schema\": 2"))
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"linear": False, "shape": Shape(1, 8, directed=False)}], ids=["whole", "alone"]
+)
+def test_a_saved_one_says_the_same_to_the_last_bit(fields: dict[str, object], tmp_path: Path) -> None:
+    model = small_gcn(training=Training(epochs=2), seed=4, **fields).fit(NETS[:60], TIMES[:60], 1.2 * TIMES[:60])
+    model.save(tmp_path / "gcn.safetensors")
+    assert [file.name for file in tmp_path.iterdir()] == ["gcn.safetensors"]
+    again = GCN.load(tmp_path / "gcn.safetensors")
+    for one, other in zip(vars(again.estimate(NETS)).values(), vars(model.estimate(NETS)).values(), strict=True):
+        assert one.tobytes() == other.tobytes()
+    settings = ("members", "shape", "training", "linear", "seed")
+    assert [getattr(again, name) for name in settings] == [getattr(model, name) for name in settings]
+    net = Builder((16, 32, 32))
+    net.conv("conv", 16, kernel=5, groups=16)
+    with pytest.raises(InputError, match="it has a depthwise 5x5"):
+        again.predict([net.build()])
+    again.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "gcn.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("missing", "no graph predictor .*: fit one and `save` it there"),
+        ("empty", "is damaged, or no graph predictor"),
+        ("cut", "is damaged, or no graph predictor"),
+        ("no file", "cannot read .*; make it a readable file"),
+        ("other weights", "is damaged, or no graph predictor"),
+        ("a key less", "is damaged, or no graph predictor"),
+        ("version", "is of version 2, not 1: fit the predictor again"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(fitted: GCN, how: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "gcn.safetensors"
+    fitted.save(path)
+    damage(path, how)
+    with pytest.raises(InputError, match=says) as caught:
+        GCN.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_fitted_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not fitted"):
+        GCN().save(tmp_path / "gcn.safetensors")
+    assert not list(tmp_path.iterdir())

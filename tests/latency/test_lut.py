@@ -5,55 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from synthetic_device import SPACE, TABLE, TEST, TRAIN, measure, truth
 
-from hwnas import spaces
 from hwnas.core.additive import distinct_blocks
 from hwnas.core.arch import ArchBatch
-from hwnas.core.count import macs
 from hwnas.core.errors import InputError
 from hwnas.core.genetics import sample
 from hwnas.core.metrics import Measurement
-from hwnas.core.net import NetSpec
 from hwnas.core.problem import Constraint, Problem
 from hwnas.latency import CorrectedTable, TableSum
-from hwnas.luts import LatencyTable, Provenance, Row
+from hwnas.luts import LatencyTable, Row
 from hwnas.luts.table import Imported
 from hwnas.strategies.evolution import ConstrainedEvolution
 from hwnas.testing import EstimatorContract
-
-SPACE = spaces.load("ofa_mbv3/small/v1")
-CALL = 0.005
-"""What a call costs on the synthetic device, in ms; every block's row has it, a network has it once."""
-
-
-def work(net: NetSpec) -> float:
-    return 2e-8 * macs(net) + 0.0007 * len(net.ops)
-
-
-def make_table(noise: float = 0.0) -> LatencyTable:
-    rng = np.random.default_rng(5)
-    rows = {}
-    for key, net in distinct_blocks(SPACE).items():
-        median = (work(net) + CALL) * (1 + noise * rng.normal())
-        rows[key] = Row(median, 1.1 * median, 0.02, 100)
-    fields = {"rows": len(rows), "samples": 1, "median_spread": 0.0, "seconds": 1.0, "device_seconds": 1.0}
-    return LatencyTable(rows, Provenance(space=SPACE.id, device={"device": "synthetic"}, date="", **fields))
-
-
-def truth(batch: ArchBatch, scale: float = 1.0) -> np.ndarray:
-    return np.array([scale * (work(SPACE.lower(arch)) + CALL) for arch in batch])
-
-
-def measure(batch: ArchBatch, scale: float = 1.0, noise: float = 0.01, seed: int = 0) -> list[Measurement]:
-    """Samples with a tail: the p90 lies about 8% above the median."""
-    rng = np.random.default_rng(seed)
-    medians = truth(batch, scale) * (1 + noise * rng.normal(size=len(batch)))
-    return [Measurement(median * (1 + np.linspace(-0.1, 0.1, 101))) for median in medians]
-
-
-TABLE = make_table(0.01)
-TRAIN = sample(SPACE, 40, np.random.default_rng(1))
-TEST = sample(SPACE, 200, np.random.default_rng(2))
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +121,7 @@ def test_the_latest_verdicts_count_most(fitted):
     slow, now = measure(chosen, scale=1.1, noise=0.0), measure(chosen, noise=0.0)
     later = fitted.update(chosen, slow, limit_ms=limit).update(chosen, now, limit_ms=limit)
     earlier = fitted.update(chosen, now, limit_ms=limit).update(chosen, slow, limit_ms=limit)
-    assert later.coefficients.p90_scale < earlier.coefficients.p90_scale
+    assert later.coefficients.correction.p90_scale < earlier.coefficients.correction.p90_scale
 
 
 def test_the_closed_loop_converges(fitted):
@@ -192,7 +156,7 @@ def test_save_and_load(tmp_path, fitted):
     for field in ("median", "p90", "lower", "upper"):
         assert np.array_equal(getattr(loaded.estimate(TEST), field), getattr(model.estimate(TEST), field))
     assert loaded.points.to_json() == model.points.to_json()
-    assert (loaded.limit_ms, loaded.statistic) == (0.1, "median")
+    assert (loaded.limit.ms, loaded.limit.statistic) == (0.1, "median")
     assert json.loads(path.read_text())["space"] == SPACE.id
 
 

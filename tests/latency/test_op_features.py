@@ -11,7 +11,7 @@ from hwnas import spaces
 from hwnas.core.count import macs
 from hwnas.core.genetics import sample
 from hwnas.core.net import NetSpec
-from hwnas.latency.op_features import VIEWS, View, feature_matrix, feature_names, needed, operator_class, totals
+from hwnas.latency.op_features import VIEWS, Sums, View, needed, operator_class, totals
 from hwnas.spaces.builder import Builder
 from hwnas.spaces.nasbench201 import NasBench201
 
@@ -116,22 +116,30 @@ def test_the_views_of_a_cell_with_a_dead_edge() -> None:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_blocks_add_up_to_the_whole(seed: int) -> None:
     net = OFA.lower(sample(OFA, 1, np.random.default_rng(seed))[0])
-    names = feature_names([net], "written")
-    parts = feature_matrix(list(net.blocks().values()), names, "written").sum(0)
-    np.testing.assert_allclose(parts, feature_matrix([net], names, "written")[0], rtol=1e-12)
-    multiplied = sum(value for name, value in zip(names, parts, strict=True) if name.endswith(": macs"))
+    whole = Sums.of([net], "written")
+    parts = Sums.of(list(net.blocks().values()), "written").onto(whole.names).sum(0)
+    np.testing.assert_allclose(parts, whole.values[0], rtol=1e-12)
+    multiplied = sum(value for name, value in zip(whole.names, parts, strict=True) if name.endswith(": macs"))
     assert multiplied == pytest.approx(macs(net) / 1e6)
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_matrix_has_the_totals_in_the_order_of_the_names(view: View) -> None:
     nets = [small(), CELLS.network(DEAD)]
-    names = feature_names(nets, view)
-    assert list(names) == sorted({name for net in nets for name in totals(net, view)})
-    matrix = feature_matrix(nets, names, view)
-    for net, row in zip(nets, matrix, strict=True):
-        assert {name: value for name, value in zip(names, row, strict=True) if value} == {
-            name: value for name, value in totals(net, view).items() if value
-        }
-    assert feature_matrix(nets, names[:3], view).tolist() == matrix[:, :3].tolist()
-    assert feature_matrix([], names, view).shape == (0, len(names))
+    sums = Sums.of(nets, view)
+    assert list(sums.names) == sorted({name for net in nets for name in totals(net, view)})
+    for net, row, held in zip(nets, sums.values, sums.present, strict=True):
+        own = totals(net, view)
+        assert row.tolist() == [own.get(name, 0.0) for name in sums.names]
+        assert held.tolist() == [name in own for name in sums.names]
+    assert sums.onto(sums.names[:3]).tolist() == sums.values[:, :3].tolist()
+    assert sums.onto(["never seen", sums.names[1]]).tolist() == [[0.0, value] for value in sums.values[:, 1].tolist()]
+    assert Sums.of([], view).onto(sums.names).shape == (0, len(sums.names))
+
+
+def test_some_of_the_networks_are_as_if_they_were_all() -> None:
+    nets = [small(), CELLS.network(DEAD), CELLS.cell(DEAD)]
+    some, alone = Sums.of(nets).take(np.array([2, 0])), Sums.of([nets[2], nets[0]])
+    assert some.names == alone.names
+    assert some.values.tolist() == alone.values.tolist()
+    assert some.present.tolist() == alone.present.tolist()

@@ -45,15 +45,15 @@ class Lab:
         """How much faster than at first the device runs now."""
         self.verdict: Callable[[float], float] = lambda true_ms: true_ms
         self._blocks = {key: block_ms(net) for key, net in distinct_blocks(space).items()}
-        self._cost = compile_additive(space, block_ms, CALL_MS)
+        self.cost = compile_additive(space, block_ms, CALL_MS)
 
     def true_ms(self, arch: Arch) -> float:
         """What a network takes."""
-        return float(self._cost(ArchBatch.of([arch]))[0]) / self.speed
+        return float(self.cost(ArchBatch.of([arch]))[0]) / self.speed
 
     def reachable(self) -> tuple[float, float]:
         """The least and the greatest time of a network."""
-        return self._cost.range()
+        return self.cost.range()
 
     def between(self, share: float) -> float:
         """A limit at this share of the reachable range."""

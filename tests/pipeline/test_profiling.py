@@ -36,6 +36,10 @@ def test_the_document_and_the_report_card(bench: Path, lab: Lab) -> None:
     assert device["device_seconds"] > 0
     card = {row["model"]: row for row in device["report_card"]}
     assert list(card) == ["macs", "params", "lut", "lut corrected", "lut corrected, p90"]
+    assert (device["fitted_on"], device["validated_on"]) == (9, 3)
+    assert device["best_on_validation"] is None  # three networks choose nothing
+    assert device["in_use"] == "lut corrected"
+    assert Path(device["picture"]).read_bytes().startswith(b"\x89PNG")
     assert all(set(row) >= CARD for row in card.values())
     # The laboratory's times are the blocks' sums and a constant, which only the corrected table can know.
     assert card["lut corrected"]["spearman"] == pytest.approx(1)

@@ -1,0 +1,69 @@
+"""``hwnas report``: how well the latency models predict a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hwnas.cli._options import json_option, quiet_stdout, show, workspace_option
+from hwnas.cli._progress import progress
+
+COLUMNS = {
+    "spearman": "spearman",
+    "within_5": "within 5%",
+    "within_10": "within 10%",
+    "mape": "mape",
+    "noise_floor": "noise floor",
+}
+
+
+@click.command("report", short_help="Score every latency model on a device's networks.")
+@click.option("--device", metavar="NAME", help="A file of devices/; default: the settings'.")
+@workspace_option
+@json_option
+def command(device: str | None, workspace_path: Path, as_json: bool) -> int:
+    """Score every latency model of a device on networks that it was not fitted on, beside MACs and parameters.
+
+    From what `hwnas profile` measured; nothing is measured now. A picture goes into the table's folder. The exit code
+    is 1 where too few networks were measured.
+
+    \b
+    Example:
+      hwnas report --device local
+    """
+    with quiet_stdout(), progress() as shown:
+        from hwnas.workspace import Workspace
+
+        report = Workspace(workspace_path).report(device, progress=shown)
+    document = report.to_json()
+    how = "simulated" if report.device_kind == "simulator" else "measured"
+    show(document, "\n".join([f"{report.device}: {report.networks} networks {how}", *card_lines(document)]), as_json)
+    return 0 if report.card is not None else 1
+
+
+def card_lines(document: dict[str, Any]) -> list[str]:
+    """The report card of a document, as text."""
+    rows = document["report_card"]
+    if not rows:
+        failed = document["failed"]
+        why = f"{len(failed)} blocks do not run there" if failed else "too few whole networks were measured"
+        return [f"no report card: {why}", *_used(document)]
+    width = 2 + max(len(row["model"]) for row in rows)
+    simulated = document["device_kind"] == "simulator"
+    lines = ["each model against networks that were simulated, not measured:"] if simulated else []
+    lines += [f"{'model':<{width}}" + "".join(f"{title:>13}" for title in COLUMNS.values())]
+    for row in rows:
+        cells = ("-" if row[column] is None else f"{row[column]:.3f}" for column in COLUMNS)
+        refused = f"  ({row['refused']} refused)" if row["refused"] else ""
+        lines.append(f"{row['model']:<{width}}" + "".join(f"{cell:>13}" for cell in cells) + refused)
+    fit, validated, tested = document["fitted_on"], document["validated_on"], rows[0]["networks"] + rows[0]["refused"]
+    lines.append(f"fitted on {fit} networks, chosen by {validated} others, scored on {tested} more")
+    best = document["best_on_validation"]
+    lines.append(f"best by those {validated}: {best}" if best else f"{validated} are too few to choose a model by")
+    return [*lines, *_used(document), f"picture: {document['picture']}"]
+
+
+def _used(document: dict[str, Any]) -> list[str]:
+    return [f"in use: {document['in_use']}"] if document["in_use"] else []

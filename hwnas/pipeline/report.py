@@ -1,0 +1,121 @@
+"""The report card of a device, from what is kept of it: every latency model beside the plain baselines."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hwnas.core.errors import InputError
+from hwnas.core.progress import Progress, silent
+from hwnas.core.protocols import SearchSpace
+from hwnas.devices.profile import DeviceProfile, load_profile
+from hwnas.latency.in_use import load_latency
+from hwnas.latency.selection import Networks, ReportCard, Selection
+from hwnas.luts import LatencyTable
+from hwnas.luts.build import TABLE
+from hwnas.ofa_supernet.folder import SupernetFolder
+from hwnas.pipeline.latency import FITTING, MODEL, NETWORKS_JOURNAL, kept_networks
+
+if TYPE_CHECKING:
+    from hwnas.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+PICTURE = "report_card.png"
+"""In a table's folder."""
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceReport:
+    """The card of a device as its kept measurements have it; None where they are too few.
+
+    `in_use` is the model that `hwnas specialize` searches with; None where there is none yet.
+    """
+
+    device: str
+    device_kind: Literal["real", "simulator"]
+    networks: int
+    card: ReportCard | None
+    picture: str | None
+    in_use: str | None
+    failed: tuple[str, ...] = ()
+    """Blocks that do not run on the device: then there is neither card nor model."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `hwnas report --json`."""
+        return {
+            "schema": 1,
+            "device": self.device,
+            "device_kind": self.device_kind,
+            "networks": self.networks,
+            "failed": list(self.failed),
+            **card_document(self.card, self.picture, self.in_use),
+        }
+
+
+def card_document(card: ReportCard | None, picture: str | None, in_use: str | None) -> dict[str, Any]:
+    """What the documents of `report` and of `profile` share."""
+    return {
+        "fitted_on": 0 if card is None else card.fitted_on,
+        "validated_on": 0 if card is None else card.validated_on,
+        "report_card": [] if card is None else card.to_json(),
+        "best_on_validation": None if card is None else card.best,
+        "in_use": in_use,
+        "picture": picture,
+    }
+
+
+def device_report(workspace: Workspace, *, device: str, progress: Progress = silent) -> DeviceReport:
+    """Fit and score every latency model on what was measured of a device; the device is not asked for anything.
+
+    Raises:
+        InputError: it was not profiled yet, or a file is damaged.
+    """
+    supernet = workspace.settings.supernet
+    profile = load_profile(workspace.device_file(device))
+    space = SupernetFolder(workspace.supernet_folder(supernet)).space
+    folder = workspace.table_folder(device, supernet)
+    table = LatencyTable.read(folder / TABLE)
+    failed, facts = tuple(sorted(table.provenance.failed)), table.provenance.device
+    if failed:
+        return DeviceReport(device, profile.device_kind, 0, None, None, None, failed)
+    found = kept_networks(space, folder / NETWORKS_JOURNAL, facts)
+    in_use = load_latency(space, table, folder / MODEL).name if (folder / MODEL).exists() else None
+    if not found:
+        return DeviceReport(device, profile.device_kind, 0, None, None, in_use)
+    networks = Networks.in_order(space, table, found)
+    known = other_tables(workspace, space, supernet, device)
+    selection = Selection.of(space, table, len(networks), None if profile.simulated else facts, known)
+    card = selection.card(networks, progress)
+    picture = draw(card, folder, profile, supernet)
+    return DeviceReport(device, profile.device_kind, len(networks), card, picture, in_use)
+
+
+def draw(card: ReportCard | None, folder: Path, profile: DeviceProfile, supernet: str) -> str | None:
+    """The card's picture in a table's folder: where it is; None where there is no card."""
+    if card is None:
+        return None
+    how = "simulated" if profile.simulated else "measured"
+    title = f"{profile.name}, {supernet}: {len(card.measured_ms)} networks that no model was fitted on, {how}"
+    with FITTING:
+        card.draw(folder / PICTURE, title)
+    return str(folder / PICTURE)
+
+
+def other_tables(workspace: Workspace, space: SearchSpace, supernet: str, device: str) -> list[LatencyTable]:
+    """Whole measured tables of the workspace's other devices for the same space; what is simulated tells nothing."""
+    found = []
+    for folder in workspace.table_folders():
+        if folder.name != supernet or folder.parent.name == device or not (folder / TABLE).exists():
+            continue
+        try:
+            table = LatencyTable.read(folder / TABLE)
+        except InputError as error:  # another device's trouble
+            logger.warning("not learnt from: %s", error)
+            continue
+        origin = table.provenance
+        if origin.space == space.id and origin.how == "measured" and not origin.failed:
+            found.append(table)
+    return found
