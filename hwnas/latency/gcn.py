@@ -111,23 +111,23 @@ class GCN:
             raise InputError("the GCN is not fitted: call fit(nets, latency_ms) first")
         return self._state
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write what predicting needs as one safetensors file, whole or not at all.
 
         Raises:
             InputError: it is not fitted, or the file cannot be written.
         """
         settings = {"members": self.members, "linear": self.linear, "seed": self.seed}
-        self.fitted.save(path, {**settings, "training": asdict(self.training)})
+        self.fitted.save(Path(path), {**settings, "training": asdict(self.training)})
 
     @classmethod
-    def load(cls, path: Path) -> GCN:
+    def load(cls, path: str | Path) -> GCN:
         """Read what `save` wrote; it predicts the same to the last bit.
 
         Raises:
             InputError: the file is missing, cannot be read, is damaged or of another version.
         """
-        state, settings = Fitted.load(path)
+        state, settings = Fitted.load(Path(path))
         try:
             training = Training(**settings.pop("training"))
             gcn = cls(shape=state.ensemble.shape, training=training, **settings)

@@ -20,7 +20,7 @@ BEYOND = 3.0
 def draw(
     path: Path, title: str, measured_ms: Floats, predicted_ms: Mapping[str, Floats], errors: Mapping[str, float]
 ) -> None:
-    """A PNG with a panel a model, on equal logarithmic axes, whole or not at all; `errors` are shown as MAPE."""
+    """A PNG with a panel a model, on logarithmic axes, whole or not at all; `errors` are shown as MAPE."""
     from matplotlib import ticker
     from matplotlib.figure import Figure  # without pyplot, which devices measured side by side would share
 
