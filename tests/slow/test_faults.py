@@ -208,11 +208,16 @@ def beside(thread: threading.Thread) -> Iterator[None]:
 
 
 def in_its_life(rig: Rig, seed: int) -> None:
-    """Return at some moment while a runner is there."""
+    """Return at some moment while a runner is there; between two of a campaign's processes there is none."""
+    _await_runner(rig)
+    time.sleep(random.Random(seed).uniform(0, RUNNER_SHARE * rig.usual.seconds))
+    _await_runner(rig)
+
+
+def _await_runner(rig: Rig) -> None:
     end = time.monotonic() + 20
     while not runners(rig) and time.monotonic() < end:
         time.sleep(0.01)
-    time.sleep(random.Random(seed).uniform(0, RUNNER_SHARE * rig.usual.seconds))
 
 
 @pytest.mark.parametrize("seed", range(FAULTS))
@@ -222,10 +227,12 @@ def test_the_runner_is_killed_or_hangs(rig: Rig, sign: signal.Signals, seed: int
 
     def harm() -> None:
         in_its_life(rig, seed)
-        for process in runners(rig):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, sign)
-                harmed.append(process)
+        end = time.monotonic() + 20
+        while not harmed and time.monotonic() < end:  # one may be about to make way for the next
+            for process in runners(rig):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, sign)
+                    harmed.append(process)
 
     def run() -> None:
         with beside(threading.Thread(target=harm)):
