@@ -36,6 +36,10 @@ class Limit:
     ms: float | None = None
     statistic: Statistic = "p90"
 
+    def moved(self, ms: float | None, statistic: Statistic) -> Limit:
+        """Another one; as many ms as before where none are given."""
+        return Limit(self.ms if ms is None else ms, statistic)
+
 
 @dataclass(frozen=True, eq=False)
 class Points:

@@ -133,9 +133,10 @@ class FittedLatency:
         statistic: Statistic = "p90",
     ) -> FittedLatency:
         """The closed loop's correction, with newly measured networks; the model itself stays as it is."""
-        limit = Limit(limit_ms if limit_ms is not None else self.limit.ms, statistic)
         points = self.points.join(Points.of(batch, measurements, verdict=True))
-        return FittedLatency(self.space, self.name, self.base, points, self.interval, limit=limit)
+        return FittedLatency(
+            self.space, self.name, self.base, points, self.interval, limit=self.limit.moved(limit_ms, statistic)
+        )
 
     def save(self, path: Path) -> None:
         """Write the model and every measured network, whole or not at all; a graph network has a file beside `path`."""

@@ -164,8 +164,9 @@ class CorrectedTable(AdditiveLatency):
     ) -> CorrectedTable:
         """The closed loop's correction: refit with newly measured networks, those near the limit weighing most."""
         points = self.points.join(Points.of(batch, measurements, verdict=True))
-        limit = Limit(limit_ms if limit_ms is not None else self.limit.ms, statistic)
-        return CorrectedTable(self.space, self.table, points, limit=limit, features=self._features)
+        return CorrectedTable(
+            self.space, self.table, points, limit=self.limit.moved(limit_ms, statistic), features=self._features
+        )
 
     def estimate(self, batch: ArchBatch) -> Prediction:
         """N predictions."""

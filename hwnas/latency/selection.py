@@ -33,7 +33,7 @@ from hwnas.latency.picture import draw
 from hwnas.latency.report_card import Score, noise_floor, proportional, score
 from hwnas.latency.simulated import SimulatedLatency
 from hwnas.latency.transfer import Prior, Source
-from hwnas.latency.transfer_space import TransferLatency
+from hwnas.latency.transfer_space import Blocks
 from hwnas.luts import LatencyTable
 
 if TYPE_CHECKING:
@@ -143,8 +143,9 @@ class Selection:
             found["roofline, simulated"] = lambda _: simulated.median
         if fitted_on >= LEAST:
             found["gcn"] = _gcn
-        if known and fitted_on >= SHOTS and TransferLatency.compiles(space):
-            found[f"transfer, {SHOTS} networks"] = _transfer(space, known)
+        blocks = Blocks.of(space) if known and fitted_on >= SHOTS else None
+        if blocks is not None:
+            found[f"transfer, {SHOTS} networks"] = _transfer(space, blocks, known)
         return cls(space, table, found)
 
     def card(self, networks: Networks, progress: Progress = silent) -> ReportCard | None:
@@ -154,6 +155,7 @@ class Selection:
         fit, validation, test = (networks.part(name) for name in ("fit", "validation", "test"))
         floor = noise_floor([one.samples_ms for one in test.measurements])
         fitted: dict[str, ArchLatency] = {}
+        predicted: dict[str, Floats] = {}
         scores: list[Score] = []
         wrong: dict[str, float] = {}
         for number, (name, learn) in enumerate(self.models.items()):
@@ -162,31 +164,30 @@ class Selection:
             said = model(test.archs)
             if np.isfinite(said).sum() < 2:  # nothing to score: nearly all are unlike what it was fitted on
                 continue
-            fitted[name] = model
+            fitted[name], predicted[name] = model, said
             scores.append(score(name, test.median_ms, said, floor))
             wrong[name] = float(np.mean(np.abs(model(validation.archs) / validation.median_ms - 1)))
         progress("latency models", len(self.models), len(self.models))
         best = min(wrong, key=lambda name: wrong[name]) if len(validation) >= LEAST_VALIDATION else None
         used = best or CorrectedTable.name
-        tail = self._in_use(used, fitted[used], fit, 0.0).estimate(test.archs).p90
+        if used == CorrectedTable.name:
+            tail = self._corrected(fit).estimate(test.archs).p90
+        else:
+            tail = FittedLatency(self.space, used, fitted[used], fit.points, 0.0).estimate(test.archs).p90
         floor_p90 = noise_floor([one.samples_ms for one in test.measurements], percent=90)
         scores.append(score(f"{used}, p90", test.p90_ms, tail, floor_p90))
-        predicted = {name: model(test.archs) for name, model in fitted.items()}
         return ReportCard(tuple(scores), best, used, len(fit), len(validation), test.median_ms, predicted)
 
     def fitted(self, name: str, networks: Networks) -> LatencyInUse:
         """A model of the card, fitted on all networks, for use."""
         if name == CorrectedTable.name:
-            return CorrectedTable.fit(self.space, self.table, networks.archs, networks.measurements)
+            return self._corrected(networks)
         base = self.models[name](networks)
-        own = None if isinstance(base, Additive | Floored) else base.interval
-        interval = self._interval(name, networks) if own is None else own
-        return self._in_use(name, base, networks, interval)
-
-    def _in_use(self, name: str, base: ArchLatency, networks: Networks, interval: float) -> LatencyInUse:
-        if name == CorrectedTable.name:
-            return CorrectedTable.fit(self.space, self.table, networks.archs, networks.measurements)
+        interval = self._interval(name, networks) if isinstance(base, Additive | Floored) else base.interval
         return FittedLatency(self.space, name, base, networks.points, interval)
+
+    def _corrected(self, networks: Networks) -> CorrectedTable:
+        return CorrectedTable.fit(self.space, self.table, networks.archs, networks.measurements)
 
     def _interval(self, name: str, networks: Networks) -> float:
         """What nine in ten relative errors of held-out networks stay under."""
@@ -239,7 +240,7 @@ def _gcn(fit: Networks) -> ArchLatency:
     return GcnLatency(fit.space, model, outside="infinite")
 
 
-def _transfer(space: SearchSpace, known: Sequence[LatencyTable]) -> Fit:
+def _transfer(space: SearchSpace, blocks: Blocks, known: Sequence[LatencyTable]) -> Fit:
     """What other devices showed, and the networks that tell most of this one."""
     batch = sample(space, SOURCE_NETWORKS, np.random.default_rng(0))
     nets = [space.lower(arch) for arch in batch]
@@ -248,7 +249,7 @@ def _transfer(space: SearchSpace, known: Sequence[LatencyTable]) -> Fit:
     def fit_few(fit: Networks) -> ArchLatency:
         few = prior.choose(fit.nets, SHOTS)
         transfer = prior.fit([fit.nets[row] for row in few], fit.median_ms[few])
-        return Floored(TransferLatency(space, transfer).weighted_sum, transfer.floor_ms)
+        return Floored(blocks.additive(transfer), transfer.floor_ms)
 
     return fit_few
 

@@ -29,26 +29,10 @@ class TransferLatency:
 
     def __init__(self, space: SearchSpace, transfer: Transfer) -> None:
         self.space, self._transfer = space, transfer
-        self._blocks = _Blocks.of(space)
+        self._blocks = Blocks.of(space)
         self.median: Additive | None = self._blocks.additive(transfer) if self._blocks else None
         """The weighted sum, exactly; `estimate` raises what lies below the transfer's floor. None where networks are
         lowered."""
-
-    @property
-    def weighted_sum(self) -> Additive:
-        """`median`, where `compiles` says that there is one.
-
-        Raises:
-            ValueError: there is none.
-        """
-        if self.median is None:
-            raise ValueError(f"blocks of {self.space.id} do not add up to networks")
-        return self.median
-
-    @staticmethod
-    def compiles(space: SearchSpace) -> bool:
-        """Whether the median is a sum over slots."""
-        return _Blocks.of(space) is not None
 
     def __call__(self, batch: ArchBatch) -> Floats:
         """N medians in ms."""
@@ -71,14 +55,14 @@ class TransferLatency:
 
 
 @dataclass(frozen=True, eq=False)
-class _Blocks:
+class Blocks:
     """The distinct blocks of a space and their sums, which are the same in both views."""
 
     index: BlockIndex
     sums: Sums
 
     @classmethod
-    def of(cls, space: SearchSpace) -> _Blocks | None:
+    def of(cls, space: SearchSpace) -> Blocks | None:
         """None where a block has an operator that its output does not depend on, or does not depend on its input."""
         try:
             compile_additive(space, _refuse_unneeded)
@@ -93,6 +77,7 @@ class _Blocks:
         return Sums(self.sums.names, values, values > 0)
 
     def additive(self, transfer: Transfer) -> Additive:
+        """The weighted sum that a transfer is, before its floor."""
         constant, slopes = transfer.weights()
         costs = np.zeros(len(self.index.nets))
         for own in slopes.values():
