@@ -85,7 +85,7 @@ def _activate(op: Op, value: Tensor) -> Tensor:
     if op.act == "relu":
         return F.relu(value, inplace=True)
     if op.act == "h_swish":
-        return F.hardswish(value)
+        return F.hardswish(value, inplace=not torch.is_grad_enabled())  # its derivative wants the value from before
     if op.act == "h_sigmoid":
         return F.hardsigmoid(value)
     return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -44,7 +45,12 @@ class OfaSupernet(nn.Module):
         return self.space.lower(arch)
 
     def weights(self, op: Op) -> OpWeights:
-        """The slice of the shared weights that `op` uses."""
+        """The slice of the shared weights that `op` uses, as operators run fastest on it: contiguous."""
+        held = self._slice(op)
+        return replace(held, weight=held.weight.contiguous())
+
+    def _slice(self, op: Op) -> OpWeights:
+        """The slice as it lies in the shared weights, unless the kernel shrinks."""
         held = stored_weights(op, self.full)
         shape = op.weight_shape
         assert shape is not None
@@ -55,7 +61,7 @@ class OfaSupernet(nn.Module):
         if norm is not None:
             size = shape[0]
             norm = Norm(norm.weight[:size], norm.bias[:size], norm.running_mean[:size], norm.running_var[:size])
-        return OpWeights(weight.contiguous(), None if held.bias is None else held.bias[: shape[0]], norm)
+        return OpWeights(weight, None if held.bias is None else held.bias[: shape[0]], norm)
 
     def _shrink(self, op: Op, weight: Tensor) -> Tensor:
         owner = self.full.get_submodule(op.name)
@@ -83,7 +89,7 @@ class OfaSupernet(nn.Module):
     @torch.no_grad()
     def extract(self, arch: Arch) -> StaticNet:
         """A stand-alone copy of one architecture, equal to its subnet bit for bit."""
-        return StaticNet(self.net(arch), self.weights).eval()
+        return StaticNet(self.net(arch), self._slice).eval()
 
     @torch.no_grad()
     def sort_channels(self, elastic: Sequence[int] = ()) -> None:
