@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,11 +19,13 @@ from torch import Tensor
 
 from hwnas import spaces
 from hwnas.core.arch import Arch
+from hwnas.core.metrics import Floats
 from hwnas.core.net import Op
 from hwnas.ofa_supernet.evaluate import BATCH
-from hwnas.ofa_supernet.forward import Norm, normalise, run
+from hwnas.ofa_supernet.forward import Norm, normalise, normalised_by, run
 from hwnas.ofa_supernet.network import OfaSupernet
-from hwnas.ofa_supernet.static import StaticNet, recalibrate
+from hwnas.ofa_supernet.recalibration import recalibrate
+from hwnas.ofa_supernet.static import StaticNet
 
 NAME = "full_width"
 SPACE = "ofa_mbv3/w1.0/v1"
@@ -46,6 +49,11 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def copies(network: StaticNet) -> list[Tensor]:
+    """Of all its tensors."""
+    return [tensor.clone() for tensor in network.state_dict().values()]
+
+
 def textbook(network: StaticNet, images: Tensor) -> None:
     """Statistics as the published code works them out, normalised by."""
 
@@ -54,7 +62,21 @@ def textbook(network: StaticNet, images: Tensor) -> None:
         var = ((value - mean) * (value - mean)).mean((0, 2, 3))
         return normalise(op, value, Norm(norm.weight, norm.bias, mean.flatten(), var))
 
-    run(network.net, network.weights, images, norm=by_batch)
+    run(network.net, network.weights, images, normalised_by(by_batch))
+
+
+def times(supernet: OfaSupernet, arch: Arch, images: Tensor, rounds: int) -> dict[str, Floats]:
+    """Seconds of each way, a value a round, after a round that warms up."""
+    network = supernet.extract(arch)
+    ways: dict[str, Callable[[], object]] = {
+        "extract": partial(supernet.extract, arch),
+        "copy": partial(copies, network),
+        "forward": partial(network, images),
+        "recalibrate": partial(recalibrate, network.net, network.weights, [images]),
+        "textbook": partial(textbook, network, images),
+    }
+    taken = [[seconds(work) for work in ways.values()] for _ in range(rounds + 1)]
+    return dict(zip(ways, np.array(taken[1:]).T, strict=True))
 
 
 @torch.no_grad()
@@ -62,44 +84,30 @@ def main() -> None:
     args = parser(__doc__, seeds=8).parse_args()
     torch.set_num_threads(1)
     supernet = OfaSupernet(spaces.load(SPACE)).eval()
-    archs = subnets(1 if args.quick else args.seeds)
     images = torch.randn(BATCH, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     images = images.contiguous(memory_format=torch.channels_last)
-    extracted, copied = [], []
-    forward, ours, book = [], [], []
-    for index, arch in enumerate(archs):
-        log(f"subnet {index + 1} of {len(archs)}")
-        network = supernet.extract(arch)
-        tensors = list(network.state_dict().values())
-        ways: list[tuple[list[list[float]], Callable[[], object]]] = [
-            (extracted, lambda arch=arch: supernet.extract(arch)),
-            (copied, lambda tensors=tensors: [tensor.clone() for tensor in tensors]),
-            (forward, lambda network=network: network(images)),
-            (ours, lambda network=network: recalibrate(network.net, network.weights, [images])),
-            (book, lambda network=network: textbook(network, images)),
-        ]
-        for taken, _ in ways:
-            taken.append([])
-        for round in range((QUICK_ROUNDS if args.quick else ROUNDS) + 1):
-            for taken, work in ways:
-                passed = seconds(work)
-                if round or args.quick:  # the first round warms up
-                    taken[-1].append(passed)
-    extract_ms, copy_ms = 1e3 * np.median(extracted, axis=1), 1e3 * np.median(copied, axis=1)
-    ratio = np.median(np.array(ours) / np.array(forward), axis=1)
-    book_ratio = np.median(np.array(book) / np.array(forward), axis=1)
-    figures = {
-        "subnets": len(archs),
-        "extract_ms": {"median": float(np.median(extract_ms)), "greatest": float(extract_ms.max())},
-        "copy_ms": {"median": float(np.median(copy_ms)), "greatest": float(copy_ms.max())},
-        "recalibration_over_forward": {"median": float(np.median(ratio)), "greatest": float(ratio.max())},
-        "textbook_over_forward": {"median": float(np.median(book_ratio)), "greatest": float(book_ratio.max())},
+    taken = []
+    for arch in subnets(1 if args.quick else args.seeds):
+        taken.append(times(supernet, arch, images, QUICK_ROUNDS if args.quick else ROUNDS))
+        log(f"{len(taken)} subnets")
+    extract_ms, copy_ms = ([1e3 * np.median(one[way]) for one in taken] for way in ("extract", "copy"))
+    ratio, book_ratio = ([np.median(one[way] / one["forward"]) for one in taken] for way in ("recalibrate", "textbook"))
+    results = {
+        "extract_ms": extract_ms,
+        "copy_ms": copy_ms,
+        "recalibration_over_forward": ratio,
+        "textbook_over_forward": book_ratio,
+    }
+    figures = {"subnets": len(taken)} | {
+        name: {"median": float(np.median(values)), "greatest": float(np.max(values))}
+        for name, values in results.items()
     }
     rows = [
-        ["extraction", f"{np.median(extract_ms):.1f} ms", f"{extract_ms.max():.1f} ms"],
-        ["copying its tensors", f"{np.median(copy_ms):.1f} ms", f"{copy_ms.max():.1f} ms"],
-        ["recalibration / forward pass", f"{np.median(ratio):.2f}", f"{ratio.max():.2f}"],
-        ["textbook recalibration / forward pass", f"{np.median(book_ratio):.2f}", f"{book_ratio.max():.2f}"],
+        [name, *(f"{figure(values):.1f} ms" for figure in (np.median, np.max))]
+        for name, values in (("extraction", extract_ms), ("copying its tensors", copy_ms))
+    ] + [
+        [f"{name} / forward pass", *(f"{figure(values):.2f}" for figure in (np.median, np.max))]
+        for name, values in (("recalibration", ratio), ("textbook recalibration", book_ratio))
     ]
     finish(args, NAME, figures, [markdown(["", "median", "greatest"], rows)])
 

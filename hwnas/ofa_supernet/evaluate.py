@@ -13,7 +13,8 @@ from hwnas.core.arch import Arch
 from hwnas.core.images import preprocess
 from hwnas.ofa_supernet.data import Split
 from hwnas.ofa_supernet.network import OfaSupernet
-from hwnas.ofa_supernet.static import StaticNet, recalibrate, set_statistics
+from hwnas.ofa_supernet.recalibration import recalibrate, set_statistics
+from hwnas.ofa_supernet.static import StaticNet
 
 BATCH = 25
 """Images a forward pass; larger ones fall out of the cache: 4.5 ms an image at 80 pixels with 25, 8 ms with 50."""

@@ -40,6 +40,8 @@ class OpWeights:
 
 Weights = Callable[[Op], OpWeights]
 NormFunction = Callable[[Op, Tensor, Norm], Tensor]
+Convolve = Callable[[Op, Tensor, OpWeights], Tensor]
+"""A convolution and the normalisation of its output, in place of both."""
 
 
 def normalise(op: Op, value: Tensor, norm: Norm) -> Tensor:
@@ -47,16 +49,37 @@ def normalise(op: Op, value: Tensor, norm: Norm) -> Tensor:
     return F.batch_norm(value, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=BN_EPS)
 
 
-def run(net: NetSpec, weights: Weights, images: Tensor, norm: NormFunction = normalise, dropout: float = 0.0) -> Tensor:
-    """Logits (N x classes) of `images` (N x C x H x W); `dropout` acts before the classifier."""
+def convolution(op: Op, source: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution of an operator, by whichever weights."""
+    return F.conv2d(source, weight, bias, op.stride, op.kernel // 2, 1, op.groups)
+
+
+def normalised_by(norm: NormFunction) -> Convolve:
+    """Convolutions whose outputs `norm` normalises."""
+
+    def convolve(op: Op, source: Tensor, held: OpWeights) -> Tensor:
+        assert held.norm is not None
+        return norm(op, convolution(op, source, held.weight, held.bias), held.norm)
+
+    return convolve
+
+
+plain = normalised_by(normalise)
+
+
+def run(net: NetSpec, weights: Weights, images: Tensor, convolve: Convolve = plain, dropout: float = 0.0) -> Tensor:
+    """Logits (N x classes) of `images` (N x C x H x W).
+
+    `convolve` computes the convolutions that are normalised; `dropout` acts before the classifier.
+    """
     values: list[Tensor] = []
     for op in net.ops:
         inputs = [images if index == INPUT else values[index] for index in op.inputs]
-        values.append(_activate(op, _apply(op, inputs, weights, norm, dropout)))
+        values.append(_activate(op, _apply(op, inputs, weights, convolve, dropout)))
     return values[-1].flatten(1)
 
 
-def _apply(op: Op, inputs: list[Tensor], weights: Weights, norm: NormFunction, dropout: float) -> Tensor:
+def _apply(op: Op, inputs: list[Tensor], weights: Weights, convolve: Convolve, dropout: float) -> Tensor:
     source = inputs[0]
     if op.kind == "add":
         return inputs[0] + inputs[1]
@@ -77,8 +100,7 @@ def _apply(op: Op, inputs: list[Tensor], weights: Weights, norm: NormFunction, d
         if dropout:
             source = F.dropout(source, dropout)
         return F.linear(source.flatten(1), held.weight, held.bias)[:, :, None, None]
-    value = F.conv2d(source, held.weight, held.bias, op.stride, op.kernel // 2, 1, op.groups)
-    return value if held.norm is None else norm(op, value, held.norm)
+    return convolution(op, source, held.weight, held.bias) if held.norm is None else convolve(op, source, held)
 
 
 def _activate(op: Op, value: Tensor) -> Tensor:

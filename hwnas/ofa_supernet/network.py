@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hwnas.core.arch import Arch
 from hwnas.core.net import NetSpec, Op
-from hwnas.ofa_supernet.forward import Norm, NormFunction, OpWeights, normalise, run
+from hwnas.ofa_supernet.forward import Convolve, Norm, OpWeights, plain, run
 from hwnas.ofa_supernet.static import StaticNet, stored_weights
 from hwnas.spaces.ofa_mbv3 import SE_REDUCTION, OfaMbv3, make_divisible
 
@@ -77,10 +77,10 @@ class OfaSupernet(nn.Module):
         return weight
 
     def forward(
-        self, images: Tensor, net: NetSpec | None = None, norm: NormFunction = normalise, dropout: float = 0.0
+        self, images: Tensor, net: NetSpec | None = None, convolve: Convolve = plain, dropout: float = 0.0
     ) -> Tensor:
         """Logits (N x classes) of `images` under the subnet `net`; the full network where none is given."""
-        return run(self.full.net if net is None else net, self.weights, images, norm, dropout)
+        return run(self.full.net if net is None else net, self.weights, images, convolve, dropout)
 
     def subnet(self, arch: Arch) -> Subnet:
         """A module that runs one architecture on the shared weights."""

@@ -35,11 +35,11 @@ from hwnas.ofa_supernet import checkpoint
 from hwnas.ofa_supernet.data import READERS, Split
 from hwnas.ofa_supernet.evaluate import accuracy, inputs
 from hwnas.ofa_supernet.folder import CURVE, RECIPE, WEIGHTS, SupernetFolder
-from hwnas.ofa_supernet.forward import BN_EPS, Norm
+from hwnas.ofa_supernet.forward import BN_EPS, Norm, normalised_by
 from hwnas.ofa_supernet.network import OfaSupernet
+from hwnas.ofa_supernet.recalibration import recalibrate, set_statistics
 from hwnas.ofa_supernet.recipe import Recipe, Stage, read_recipe
 from hwnas.ofa_supernet.sampling import StageSampler
-from hwnas.ofa_supernet.static import recalibrate, set_statistics
 
 CHECKPOINT = "checkpoint.safetensors"
 TEACHER = "teacher.safetensors"
@@ -198,7 +198,7 @@ class Trainer:
         total = 0.0
         for _ in range(stage.subnets):
             net = self.supernet.net(sampler.draw(self.rng, resolution))
-            logits = self.supernet(images, net, training_norm, self.recipe.dropout)
+            logits = self.supernet(images, net, BY_BATCH, self.recipe.dropout)
             loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
             if soft is not None:
                 loss = loss + stage.distill * F.cross_entropy(logits, soft)
@@ -301,6 +301,9 @@ def training_norm(op: Op, value: Tensor, norm: Norm) -> Tensor:
         momentum=BN_MOMENTUM,
         eps=BN_EPS,
     )
+
+
+BY_BATCH = normalised_by(training_norm)
 
 
 def _learning_rate(stage: Stage, step: int, steps: int) -> float:

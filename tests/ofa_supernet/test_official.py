@@ -17,7 +17,8 @@ from hwnas.core.count import macs, params
 from hwnas.core.errors import InputError
 from hwnas.ofa_supernet import official
 from hwnas.ofa_supernet.network import OfaSupernet
-from hwnas.ofa_supernet.static import StaticNet, recalibrate, set_statistics
+from hwnas.ofa_supernet.recalibration import recalibrate, set_statistics
+from hwnas.ofa_supernet.static import StaticNet
 from hwnas.spaces.ofa_mbv3 import published_layout
 
 DATA = os.environ.get("HWNAS_DATA")

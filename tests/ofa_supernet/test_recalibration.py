@@ -15,9 +15,9 @@ from hwnas.core.genetics import sample
 from hwnas.core.net import Op
 from hwnas.ofa_supernet.data import Split
 from hwnas.ofa_supernet.evaluate import accuracy, predictions, recalibrated
-from hwnas.ofa_supernet.forward import Norm, run
+from hwnas.ofa_supernet.forward import Norm, normalised_by, run
 from hwnas.ofa_supernet.network import OfaSupernet
-from hwnas.ofa_supernet.static import recalibrate, set_statistics
+from hwnas.ofa_supernet.recalibration import PART_BYTES, moments, projected_moments, recalibrate, set_statistics
 
 
 class Scale:
@@ -38,7 +38,7 @@ def naive(supernet: OfaSupernet, arch: Arch, batches: list[Tensor]) -> dict[str,
 
     with torch.no_grad():
         for batch in batches:
-            run(network.net, network.weights, batch, keep)
+            run(network.net, network.weights, batch, normalised_by(keep))
     weights = [len(batch) for batch in batches]
     return {
         name: (
@@ -61,6 +61,27 @@ def test_equals_the_plain_computation(supernet: OfaSupernet, row: int) -> None:
     for name, (mean, var) in wanted.items():
         np.testing.assert_allclose(got[name][0].numpy(), mean, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(got[name][1].numpy(), var, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 4), (7, 12, 96, 96), (2, 3, 1, 1)])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_moments_far_from_zero(shape: tuple[int, ...], memory: torch.memory_format) -> None:
+    """Means a hundred deviations large: sums of squares would lose four digits more. The largest has several parts."""
+    value = torch.randn(shape, generator=torch.Generator().manual_seed(1)) + 100
+    value = value.contiguous(memory_format=memory)
+    wanted = value.double().numpy()
+    mean, var = moments(value)
+    np.testing.assert_allclose(mean.numpy(), wanted.mean(axis=(0, 2, 3)), rtol=1e-7)
+    np.testing.assert_allclose(var.numpy(), wanted.var(axis=(0, 2, 3)), rtol=1e-5)
+    weight = torch.randn(20, shape[1], 1, 1, generator=torch.Generator().manual_seed(2))
+    made = np.einsum("oc,nchw->nohw", weight.double().numpy()[:, :, 0, 0], wanted)
+    mean, var = projected_moments(value, weight)
+    np.testing.assert_allclose(mean.numpy(), made.mean(axis=(0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(var.numpy(), made.var(axis=(0, 2, 3)), rtol=1e-5)
+
+
+def test_the_largest_case_has_several_parts() -> None:
+    assert 2 * PART_BYTES < 7 * 96 * 96 * 12 * 4
 
 
 def test_the_first_layer_is_exact(supernet: OfaSupernet, images: Tensor) -> None:

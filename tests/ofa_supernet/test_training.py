@@ -208,7 +208,7 @@ def test_shared_statistics_move_with_the_batch(recipe: Path) -> None:
     space = Recipe.model_validate(read_recipe(recipe).model_dump()).open_space()
     supernet = training.OfaSupernet(space)
     images = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    supernet(images, supernet.net(space.smallest), training.training_norm)
+    supernet(images, supernet.net(space.smallest), training.BY_BATCH)
     moved = supernet.full.get_buffer("blocks.1.depth_conv.norm.running_mean") != 0
     middle = next(op for op in supernet.net(space.smallest).ops if op.name == "blocks.1.depth_conv").out_shape[0]
     assert moved[:middle].any()
