@@ -9,7 +9,7 @@ import click
 
 from hwnas.cli._options import json_option, quiet_stdout, show, workspace_option
 from hwnas.cli._progress import progress
-from hwnas.cli.report import card_lines
+from hwnas.cli.report import card_lines, disturbed_lines
 
 
 @click.command("profile", short_help="Measure a device and build its latency table.")
@@ -78,10 +78,7 @@ def _text(profile: dict[str, Any]) -> str:
         lines.append(f"  the machine's speed drifted by {profile['drift']:.1%}, which is taken out")
     if profile["within"]:
         lines.append(f"  measured again, nine of ten rows' medians fall within {profile['within']:.1%}")
-    for key, what in (("disturbed", "rows"), ("disturbed_networks", "networks")):
-        if profile[key]:
-            counts = ", ".join(f"{count} {why}" for why, count in profile[key].items())
-            lines.append(f"  disturbed {what}: {counts}; --strict measures them again")
+    lines += [f"  {line}" for line in disturbed_lines(profile)]
     if profile["estimated"]:
         rest = profile["rows"] - profile["estimated"]
         lines.append(

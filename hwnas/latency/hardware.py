@@ -17,7 +17,7 @@ class Hardware(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    name: str
+    name: str = "as the device file describes it"
     units: PositiveInt
     """What works side by side: streaming multiprocessors of a GPU, threads on cores of a CPU."""
     peak_tflops: PositiveFloat

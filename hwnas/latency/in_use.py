@@ -15,14 +15,15 @@ import numpy as np
 from hwnas.core.additive import Additive
 from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.errors import InputError
-from hwnas.core.files import sha256, write_json
+from hwnas.core.files import sha256
 from hwnas.core.metrics import LATENCY, Floats, Metric, Prediction, Timed
 from hwnas.core.problem import Statistic
 from hwnas.core.protocols import SearchSpace
 from hwnas.latency.closed_loop import Correction, Limit, Points
 from hwnas.latency.lut import CorrectedTable
-from hwnas.latency.model_file import read_document, reading, remove_weights, writing
+from hwnas.latency.model_file import read_document, reading, remove_weights, write_document, writing
 from hwnas.luts import LatencyTable
+from hwnas.luts.table import profile_again
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +152,7 @@ class FittedLatency:
             **self._base_document(path),
             "points": self.points.to_json(),
         }
-        write_json(path, document)
+        write_document(path, document)
         remove_weights(path, but=document.get("weights"))
 
     @classmethod
@@ -220,5 +221,5 @@ def _gcn(space: SearchSpace, path: Path, digest: str) -> GcnLatency:
     from hwnas.latency.gcn_space import GcnLatency
 
     if not path.exists() or sha256(path) != digest:
-        raise InputError(f"{path} is missing or damaged: run `hwnas profile` again")
+        raise InputError(f"{path} is missing or damaged: {profile_again(path)}")
     return GcnLatency(space, GCN.load(path), outside="infinite")

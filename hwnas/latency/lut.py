@@ -13,7 +13,6 @@ import numpy as np
 
 from hwnas.core.additive import Additive, BlockIndex, sums
 from hwnas.core.arch import Arch, ArchBatch
-from hwnas.core.files import write_json
 from hwnas.core.metrics import LATENCY, Floats, Metric, Prediction, Timed
 from hwnas.core.net import NetSpec
 from hwnas.core.problem import Statistic
@@ -21,7 +20,7 @@ from hwnas.core.protocols import SearchSpace
 from hwnas.latency import fitting
 from hwnas.latency.closed_loop import Correction, Limit, Points
 from hwnas.latency.features import BlockFeatures
-from hwnas.latency.model_file import reading, remove_weights
+from hwnas.latency.model_file import reading, remove_weights, write_document
 from hwnas.luts import LatencyTable, Row
 
 INTERVAL = 0.9
@@ -190,7 +189,7 @@ class CorrectedTable(AdditiveLatency):
             },
             "points": self.points.to_json(),
         }
-        write_json(path, document)
+        write_document(path, document)
         remove_weights(path)
 
     @classmethod

@@ -5,6 +5,7 @@ What is read must be whole and of the right space; weights that no model names a
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.core.errors import InputError
+from hwnas.core.files import write_json
 from hwnas.core.protocols import SearchSpace
+from hwnas.luts.table import profile, profile_again
 
 
 def read_document(path: Path, space: SearchSpace) -> dict[str, Any]:
@@ -23,15 +26,24 @@ def read_document(path: Path, space: SearchSpace) -> dict[str, Any]:
     """
     try:
         document = json.loads(path.read_text())
+        whole = document.pop("sha256") == _digest(document)
         genes = [len(point["genes"]) for point in document["points"]]
         of_space = str(document["space"])
     except FileNotFoundError as error:
-        raise InputError(f"no latency model {path}: run `hwnas profile`") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"no latency model {path}: {profile(path)}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path) from error
     if of_space != space.id or not genes or set(genes) != {len(space.choices)}:
-        raise InputError(f"{path} is a latency model of {of_space}, not of {space.id}: run `hwnas profile` again")
+        raise InputError(f"{path} is a latency model of {of_space}, not of {space.id}: {profile_again(path)}")
+    if not whole:
+        raise _damaged(path)
     return dict(document)
+
+
+def write_document(path: Path, document: dict[str, Any]) -> None:
+    """Write what `read_document` reads, sealed with its hash, whole or not at all."""
+    plain = json.loads(json.dumps(document))  # as it will be read
+    write_json(path, {**plain, "sha256": _digest(plain)})
 
 
 @contextmanager
@@ -61,5 +73,9 @@ def remove_weights(path: Path, but: str | None = None) -> None:
                 file.unlink(missing_ok=True)
 
 
+def _digest(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
 def _damaged(path: Path) -> InputError:
-    return InputError(f"{path} is damaged: run `hwnas profile` again")
+    return InputError(f"{path} is damaged: {profile_again(path)}")

@@ -49,6 +49,8 @@ SHOTS = 10
 """Networks from which transfer knows the device."""
 SOURCE_NETWORKS = 200
 """Random subnets whose table sums stand for a known device; it has about 70 weights."""
+ENOUGH = len(SPLIT) * (LEAST_VALIDATION - 1) + SPLIT.index("validation") + 1
+"""Networks of which so many are for choosing."""
 
 
 @dataclass(frozen=True, eq=False)

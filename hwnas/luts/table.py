@@ -125,7 +125,7 @@ class Provenance(BaseModel):
         try:
             return cls.model_validate_json(_bytes(path))
         except ValidationError as error:
-            raise InputError(f"{path} is damaged: run `hwnas profile` again") from error
+            raise InputError(f"{path} is damaged: {profile_again(path)}") from error
 
     @property
     def how(self) -> str:
@@ -137,7 +137,8 @@ class Provenance(BaseModel):
     @property
     def remedy(self) -> str:
         """What brings the table back."""
-        return "run `hwnas profile` again" if self.imported is None else "run `hwnas import lut` again"
+        again = f"run `hwnas profile --device {self.device.get('device', 'NAME')}` again"
+        return again if self.imported is None else "run `hwnas import lut` again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +178,7 @@ class LatencyTable:
             )
         why = self.provenance.failed.get(key)
         reason = f" (it failed there: {why})" if why else ""
-        raise InputError(f"the latency table of {self.device} has no row {key!r}{reason}: run `hwnas profile` again")
+        raise InputError(f"the latency table of {self.device} has no row {key!r}{reason}: {self.provenance.remedy}")
 
     def sha256(self) -> str:
         """Hash of the rows as written."""
@@ -235,6 +236,16 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"no latency table {path}: run `hwnas profile`") from error
+        raise InputError(f"no latency table {path}: {profile(path)}") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; make it readable") from error
+
+
+def profile(file: Path) -> str:
+    """What makes a file of a table's folder, which lies in the device's: luts/DEVICE/SUPERNET."""
+    return f"run `hwnas profile --device {file.absolute().parent.parent.name}`"
+
+
+def profile_again(file: Path) -> str:
+    """What makes it anew."""
+    return f"{profile(file)} again"

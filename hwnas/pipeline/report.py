@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hwnas.core.errors import InputError
 from hwnas.core.progress import Progress, silent
 from hwnas.core.protocols import SearchSpace
+from hwnas.core.quality import disturbance
 from hwnas.devices.profile import DeviceProfile, load_profile
 from hwnas.latency.in_use import load_latency
 from hwnas.latency.selection import Networks, ReportCard, Selection
@@ -40,6 +42,9 @@ class DeviceReport:
     card: ReportCard | None
     picture: str | None
     in_use: str | None
+    disturbed: dict[str, int] = field(default_factory=dict)
+    """How many rows of the table were disturbed, by what."""
+    disturbed_networks: dict[str, int] = field(default_factory=dict)
     failed: tuple[str, ...] = ()
     """Blocks that do not run on the device: then there is neither card nor model."""
 
@@ -50,6 +55,8 @@ class DeviceReport:
             "device": self.device,
             "device_kind": self.device_kind,
             "networks": self.networks,
+            "disturbed": self.disturbed,
+            "disturbed_networks": self.disturbed_networks,
             "failed": list(self.failed),
             **card_document(self.card, self.picture, self.in_use),
         }
@@ -80,17 +87,20 @@ def device_report(workspace: Workspace, *, device: str, progress: Progress = sil
     table = LatencyTable.read(folder / TABLE)
     failed, facts = tuple(sorted(table.provenance.failed)), table.provenance.device
     if failed:
-        return DeviceReport(device, profile.device_kind, 0, None, None, None, failed)
+        return DeviceReport(device, profile.device_kind, 0, None, None, None, failed=failed)
     found = kept_networks(space, folder / NETWORKS_JOURNAL, facts)
     in_use = load_latency(space, table, folder / MODEL).name if (folder / MODEL).exists() else None
+    marks = Counter(why for one in found.values() if (why := disturbance(one)))
+    report = DeviceReport(
+        device, profile.device_kind, len(found), None, None, in_use, table.provenance.disturbed, dict(marks)
+    )
     if not found:
-        return DeviceReport(device, profile.device_kind, 0, None, None, in_use)
+        return report
     networks = Networks.in_order(space, table, found)
     known = other_tables(workspace, space, supernet, device)
     selection = Selection.of(space, table, len(networks), None if profile.simulated else facts, known)
     card = selection.card(networks, progress)
-    picture = draw(card, folder, profile, supernet)
-    return DeviceReport(device, profile.device_kind, len(networks), card, picture, in_use)
+    return replace(report, card=card, picture=draw(card, folder, profile, supernet))
 
 
 def draw(card: ReportCard | None, folder: Path, profile: DeviceProfile, supernet: str) -> str | None:

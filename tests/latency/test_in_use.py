@@ -81,7 +81,7 @@ def test_weights_that_are_missing_or_torn(tmp_path: Path, models: dict[str, Late
     models["gcn"].save(path)
     [weights] = tmp_path.glob("*.safetensors")
     spoil(weights)
-    with pytest.raises(InputError, match="missing or damaged: run `hwnas profile` again"):
+    with pytest.raises(InputError, match=r"missing or damaged: run `hwnas profile --device .*` again"):
         load_latency(SPACE, TABLE, path)
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_model(tmp_path: Path, models: dict[str, LatencyInUse], key: s
     models["lut"].save(path)
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, key: {"slots": 3}}))
-    with pytest.raises(InputError, match="run `hwnas profile` again"):
+    with pytest.raises(InputError, match=r"run `hwnas profile --device .*` again"):
         load_latency(SPACE, TABLE, path)
 
 
@@ -100,3 +100,14 @@ def test_a_model_of_another_space(tmp_path: Path, models: dict[str, LatencyInUse
     other = spaces.load("ofa_mbv3/w1.0/v1")
     with pytest.raises(InputError, match=re.escape(f"not of {other.id}")):
         load_latency(other, TABLE, tmp_path / "latency_model.json")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_number_that_was_edited(tmp_path: Path, models: dict[str, LatencyInUse], name: str) -> None:
+    path = tmp_path / "latency_model.json"
+    models[name].save(path)
+    load_latency(SPACE, TABLE, path)
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "limit_ms": 17.0}))
+    with pytest.raises(InputError, match="is damaged"):
+        load_latency(SPACE, TABLE, path)

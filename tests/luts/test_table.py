@@ -60,7 +60,7 @@ def test_a_row_by_its_block():
 
 
 def test_a_missing_row_is_named():
-    with pytest.raises(InputError, match=r"no row '3x8x8\|conv-9x8x8.*run `hwnas profile`"):
+    with pytest.raises(InputError, match=r"no row '3x8x8\|conv-9x8x8.*run `hwnas profile --device .*`"):
         sample().row(net(9))
 
 
@@ -80,7 +80,7 @@ def test_a_row_that_was_not_imported_says_from_where():
 
 
 def test_no_table(tmp_path):
-    with pytest.raises(InputError, match="run `hwnas profile`"):
+    with pytest.raises(InputError, match=r"run `hwnas profile --device .*`"):
         LatencyTable.read(tmp_path / "t.csv")
 
 
@@ -90,7 +90,7 @@ def test_truncated(tmp_path, name, share):
     sample().write(tmp_path / "t.csv")
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match="run `hwnas profile` again") as caught:
+    with pytest.raises(InputError, match=r"run `hwnas profile --device .*` again") as caught:
         LatencyTable.read(tmp_path / "t.csv")
     assert "\n" not in str(caught.value)
 

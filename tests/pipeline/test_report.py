@@ -47,7 +47,7 @@ def test_text(rich: Path) -> None:
     code, out, _ = hwnas("report", "--workspace", str(rich))
     assert code == 0
     assert "fitted on 27 networks, chosen by 9 others, scored on 18 more" in out
-    assert "best by those 9: lut corrected" in out
+    assert "least MAPE on those 9: lut corrected" in out
     assert "in use: lut corrected" in out
     assert str(rich / "luts/local" / SUPERNET / "report_card.png") in out
 
