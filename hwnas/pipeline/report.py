@@ -12,6 +12,7 @@ from hwnas.core.errors import InputError
 from hwnas.core.progress import Progress, silent
 from hwnas.core.protocols import SearchSpace
 from hwnas.core.quality import disturbance
+from hwnas.devices.facts import identity
 from hwnas.devices.profile import DeviceProfile, load_profile
 from hwnas.latency.in_use import load_latency
 from hwnas.latency.selection import Networks, ReportCard, Selection
@@ -19,6 +20,7 @@ from hwnas.luts import LatencyTable
 from hwnas.luts.build import TABLE
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.latency import FITTING, MODEL, NETWORKS_JOURNAL, kept_networks
+from hwnas.pipeline.opening import open_device
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
@@ -86,6 +88,8 @@ def device_report(workspace: Workspace, *, device: str, progress: Progress = sil
     folder = workspace.table_folder(device, supernet)
     table = LatencyTable.read(folder / TABLE)
     failed, facts = tuple(sorted(table.provenance.failed)), table.provenance.device
+    if not _as_described(profile, facts):
+        raise InputError(f"{folder} was made before {device}.toml changed: run `hwnas profile --device {device}` again")
     if failed:
         return DeviceReport(device, profile.device_kind, 0, None, None, None, failed=failed)
     found = kept_networks(space, folder / NETWORKS_JOURNAL, facts)
@@ -101,6 +105,14 @@ def device_report(workspace: Workspace, *, device: str, progress: Progress = sil
     selection = Selection.of(space, table, len(networks), None if profile.simulated else facts, known)
     card = selection.card(networks, progress)
     return replace(report, card=card, picture=draw(card, folder, profile, supernet))
+
+
+def _as_described(profile: DeviceProfile, facts: dict[str, Any]) -> bool:
+    """Whether a table is of the device as its file describes it now, as far as the device need not be asked."""
+    if profile.simulated:
+        with open_device(profile) as simulator:
+            return identity(simulator.facts()) == identity(facts)
+    return facts.get("threads") in (None, profile.threads)
 
 
 def draw(card: ReportCard | None, folder: Path, profile: DeviceProfile, supernet: str) -> str | None:

@@ -118,6 +118,17 @@ def test_what_was_specialized_checks_as_simulated(simulated: tuple[Path, dict[st
     assert "simulated networks" in details["model"]
 
 
+def test_a_report_is_of_the_device_as_its_file_describes_it(
+    simulated: tuple[Path, dict[str, Any], str], tmp_path: Path
+) -> None:
+    shutil.copytree(simulated[0], tmp_path / "ws")
+    command(tmp_path / "ws", "report", "--device", NAME)
+    (tmp_path / f"ws/devices/{NAME}.toml").write_text(f"{SHIPPED}launch_us = 11\n")
+    code, _, err = hwnas("report", "--device", NAME, "--workspace", str(tmp_path / "ws"))
+    assert code == 2
+    assert f"was made before {NAME}.toml changed: run `hwnas profile --device {NAME}` again" in err
+
+
 def test_profiling_builds_no_files_and_says_simulated(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> bytes:
         raise AssertionError("a simulator takes no files")
