@@ -247,6 +247,17 @@ class Workspace:
 
         return import_predictor(self, Path(file), supernet=supernet, resolution=resolution)
 
+    def import_supernet(
+        self, file: str | Path, *, name: str | None = None, resolution: int | None = None
+    ) -> ImportedSupernet:
+        """Import the weights of a published supernet, from its checkpoint, into the folder `name`, which it may make.
+
+        `name` defaults to that of the released supernet, `resolution` of a new one to 224.
+        """
+        from hwnas.pipeline.import_supernet import import_supernet
+
+        return import_supernet(self, Path(file), name=name, resolution=resolution)
+
     def report(
         self, device: str | None = None, *, supernet: str | None = None, progress: Progress = silent
     ) -> DeviceReport:

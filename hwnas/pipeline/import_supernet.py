@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwnas.core.errors import InputError
+from hwnas.core.net import NetSpec
 from hwnas.evaluators.arrays import read_arrays
 from hwnas.evaluators.published import PublishedPredictor
 from hwnas.evaluators.released import recognised
 from hwnas.ofa_supernet.published import PUBLISHED, RESOLUTION, PublishedFolder, space_id, write_part
-from hwnas.ofa_supernet.source import Origin, Source
+from hwnas.ofa_supernet.source import MEAN, Origin, Source
 from hwnas.pipeline.supernets import load_predictor, stored
 from hwnas.spaces import load
 
 if TYPE_CHECKING:
+    from hwnas.ofa_supernet.network import OfaSupernet
     from hwnas.workspace import Workspace
 
 
@@ -71,6 +73,55 @@ def import_predictor(
     predictor = PublishedPredictor.of(space, arrays)
     after = source.model_copy(update={"predictor": Origin.of(file)})
     return ImportedSupernet(write_part(path, after, lambda inside: predictor.save(inside.predictor_path)))
+
+
+def import_supernet(
+    workspace: Workspace, file: Path, *, name: str | None = None, resolution: int | None = None
+) -> ImportedSupernet:
+    """Add the weights of a released checkpoint to a published supernet, which is made where it is not there yet.
+
+    `name` defaults to that of the released supernet whose weights these are. A supernet that is there keeps its
+    resolution; `resolution` of a new one defaults to 224.
+
+    Raises:
+        InputError: the file is no released checkpoint, or the folder is another's.
+    """
+    from hwnas.ofa_supernet import official
+    from hwnas.ofa_supernet.checkpoint import save_weights
+
+    network = official.supernet(official.read(file))
+    released, classes = _released(file, network), network.space.classes
+    path, kept = _place(workspace, released if name is None else name)
+    source = _agreed(path, kept, resolution)
+    if source is None:
+        source = Source(space=space_id(released, resolution or RESOLUTION))
+    elif not source.space.startswith(PUBLISHED[released]):
+        raise InputError(f"{path} is of {source.space}, and {file} holds {released}: name another folder with --name")
+    after = source.model_copy(update={"classes": classes, "weights": Origin.of(file)})
+    told = {"space": after.space}
+    return ImportedSupernet(
+        write_part(path, after, lambda inside: save_weights(inside.weights_path, network.state_dict(), told))
+    )
+
+
+def _released(file: Path, network: OfaSupernet) -> str:
+    """The released supernet that has just these layers.
+
+    Raises:
+        InputError: none has.
+    """
+    mine = network.space
+    if mine.in_channels != len(MEAN):
+        raise InputError(f"{file} is for images of {mine.in_channels} channels: only those of {len(MEAN)} are imported")
+    for name in [name for name in PUBLISHED if PUBLISHED[name].startswith("ofa_mbv3")]:  # until the others have spaces
+        space = load(space_id(name), mine.classes, mine.in_channels)
+        if _layers(space.lower(space.largest)) == _layers(network.full.net):
+            return name
+    raise InputError(f"{file} has other widths than {', '.join(PUBLISHED)}, which are the released supernets")
+
+
+def _layers(net: NetSpec) -> dict[str, tuple[int, ...] | None]:
+    return {op.name: op.weight_shape for op in net.ops}
 
 
 def _place(workspace: Workspace, name: str) -> tuple[Path, PublishedFolder | None]:

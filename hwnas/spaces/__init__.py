@@ -15,6 +15,13 @@ def load(space_id: str, classes: int | None = None, in_channels: int | None = No
     Raises:
         InputError: no space has this id.
     """
+    import re
+    from dataclasses import replace
+
+    fixed = re.fullmatch(r"(.*)-r(\d+)(/v\d+)", space_id)
+    if fixed and fixed[1] + fixed[3] in LAYOUTS:
+        layout = replace(LAYOUTS[fixed[1] + fixed[3]], resolutions=(int(fixed[2]),))
+        return OfaMbv3(space_id, layout, classes or layout.classes, in_channels or layout.in_channels)
     if space_id not in LAYOUTS:
         raise InputError(f"no space is called {space_id!r}: choose one of {', '.join(LAYOUTS)}")
     layout = LAYOUTS[space_id]

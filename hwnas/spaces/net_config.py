@@ -148,7 +148,8 @@ def find_arch(config: Config, spaces: Sequence[SearchSpace], resolution: int) ->
         except Misfit as misfit:
             misfits.append(misfit)
     nearest = max(misfits, key=lambda misfit: misfit.blocks)
-    raise InputError(f"this {config.family} is in no space that is known here: {nearest}") from nearest
+    where = " nor in ".join(space.id for space in spaces)
+    raise InputError(f"this {config.family} is not in {where}: {nearest}") from nearest
 
 
 def _arch(config: Config, space: SearchSpace, resolution: int) -> Arch:
