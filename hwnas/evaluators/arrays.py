@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -66,6 +65,8 @@ def _torch(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on an odd file, which an error or the weights follow
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except OSError:
+        raise
+    except Exception as error:
         raise InputError(f"{path} is damaged, or holds more than weights: fetch it again") from error
     return found["state_dict"] if isinstance(found, Mapping) and "state_dict" in found else found

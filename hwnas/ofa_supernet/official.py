@@ -8,7 +8,6 @@ training; to search where the network was trained, take ``ofa_mbv3/w1.0/v1`` or 
 
 from __future__ import annotations
 
-import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -54,7 +53,7 @@ def read(path: Path) -> dict[str, Tensor]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; name a checkpoint file") from error
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:
         raise InputError(f"{path} is damaged, or holds more than weights: fetch it again") from error
     weights = found.get("state_dict", found) if isinstance(found, dict) else found
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):

@@ -62,11 +62,11 @@ def import_arch(file: Path, *, resolution: int | None = None, space: SearchSpace
     Raises:
         InputError: the file is no such configuration, or no space contains the network.
     """
-    config = Config.of(_json(file))
+    document = _json(file)
     size = _image_size(file.with_name(RUN_CONFIG)) if resolution is None else resolution
-    spaces: list[SearchSpace] = list(config.spaces(size)) if space is None else [space]
     try:
-        found, arch = find_arch(config, spaces, size)
+        config = Config.of(document)
+        found, arch = find_arch(config, config.spaces(size) if space is None else [space], size)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     return ImportedArch(file, config.family, found, arch, size, config.ends["classifier"][1])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from released import random_model
+from released_models import random_model
 
 from hwnas.core.errors import InputError
 from hwnas.evaluators.arrays import read_arrays

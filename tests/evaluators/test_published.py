@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from released import DATA, needs_data, random_model, real
+from released_models import DATA, needs_data, random_model, real
 from scipy.stats import kendalltau, spearmanr
 
 from hwnas import spaces
