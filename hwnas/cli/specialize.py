@@ -68,24 +68,26 @@ def command(
 def _text(document: dict[str, Any]) -> str:
     limit = document["constraints"][0]
     holds = "holds" if document["holds"] else "does not hold"
-    what = document["package"] or f"an architecture of {document['supernet']}"
+    alone = document.get("weights") == "random"
+    what = f"an architecture of {document['supernet']}" if alone else document["package"] or "no package"
     lines = [f"{what}: {holds} {limit['limit']:g} {limit['unit']} on {document['device']}"]
     if document["measured"] is not None:
         lines += _measured(document["measured"])
-    if document["simulated"] is not None:
+    if document.get("simulated") is not None:
         lines[0] += ", as simulated"
         lines += _simulated(document["simulated"])
-    predicted = document["predicted"]
-    expected = f"p90 {predicted['latency_ms']['p90']:.3f} ms by the latency model '{predicted['latency_model']}'"
-    lines.append(f"  predicted {expected} (hwnas report)")
-    accuracy = document["accuracy"]
+    predicted = document.get("predicted")
+    if predicted is not None:
+        expected = f"p90 {predicted['latency_ms']['p90']:.3f} ms by the latency model '{predicted['latency_model']}'"
+        lines.append(f"  predicted {expected} (hwnas report)")
+    accuracy = document.get("accuracy")
     if accuracy is not None:
         lines.append(f"  accuracy  {accuracy['top1']:.2%} of {accuracy['images']:,} {accuracy['split']} images")
-    if document["weights"] == "random":
+    if alone:
         lines += _architecture(document)
-    if document["binding"] is False:
+    if document.get("binding") is False:
         lines.append("  note      the limit does not bind: even the slowest subnet is within it")
-    faster = document["faster"]
+    faster = document.get("faster")
     if faster is not None:
         accuracy, times = faster["predicted"]["accuracy"], faster["predicted"]["latency_ms"]
         lines.append(
