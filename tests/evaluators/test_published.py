@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from released_models import DATA, needs_data, random_model, real
 from scipy.stats import kendalltau, spearmanr
 
-from hwnas import spaces
+from hwnas import registry, spaces
 from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.errors import InputError
 from hwnas.core.genetics import sample
@@ -23,6 +26,8 @@ from hwnas.spaces.ofa_mbv3 import OfaMbv3
 
 SPACE = spaces.load("ofa_mbv3/w1.0/v1")
 KERNELS, EXPANSIONS = (3, 5, 7), (3, 4, 6)
+FROZEN = Path(__file__).parent.parent / "ofa_supernet" / "once_for_all" / "features.json"
+FEATURES: dict[str, list[dict[str, Any]]] = json.loads(FROZEN.read_text())
 
 
 def at_one_size(resolution: int, width: str = "w1.0") -> OfaMbv3:
@@ -63,6 +68,18 @@ def test_inputs_are_those_of_the_tutorial() -> None:
     np.testing.assert_array_equal(predictor.columns(known), [one_hot(SPACE, arch) for arch in known])
 
 
+@pytest.mark.parametrize("record", FEATURES["mbv3"], ids=lambda record: record["name"])
+def test_inputs_are_those_of_the_original_code(record: dict[str, Any]) -> None:
+    """Frozen from the published package (tests/oracles/once_for_all.py)."""
+    space = at_one_size(record["image_size"], "w1.2")
+    asked = record["arch"]
+    arch = space.arch(asked["ks"], asked["e"], asked["d"], record["image_size"])
+    [columns] = PublishedPredictor.of(space, random_model()).columns(ArchBatch.of([arch]))
+    assert len(columns) == record["tutorial"]["features"]
+    assert np.flatnonzero(columns).tolist() == record["tutorial"]["ones"]
+    assert set(columns.tolist()) == {0.0, 1.0}
+
+
 def test_layers_are_applied_in_order(predictor: PublishedPredictor, batch: ArchBatch) -> None:
     weights = random_model()
     values = predictor.columns(batch).astype(np.float64)
@@ -83,8 +100,6 @@ def test_a_resolution_it_does_not_know_is_named_and_never_rounded() -> None:
 
 @pytest.mark.parametrize("name", ["ofa_mbv3/small/v1", "nas_bench_201/v1"])
 def test_other_networks_are_refused(name: str) -> None:
-    from hwnas import registry
-
     space = registry.load("spaces", name)(name)
     with pytest.raises(InputError, match=r"only of ofa_mbv3/w1\.0 and ofa_mbv3/w1\.2"):
         PublishedPredictor.of(space, random_model())
@@ -149,12 +164,9 @@ def test_search_time_needs_no_torch() -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("name", ["w1.0"])
-def test_measured_subnets_are_ranked_as_published(name: str) -> None:
+def test_measured_subnets_are_ranked_as_published() -> None:
     """The 2,373 subnets of the released network of width 1.0 whose ImageNet accuracy Intel's DyNAS-T measured."""
-    import pandas as pd
-
-    space = at_one_size(224, name)
+    space = spaces.load("ofa_mbv3/w1.0-r224/v1")
     frame = pd.read_parquet(Path(DATA or "") / "ofa_measured_subnets" / "dynas_t_ofa_mbv3_w1.0_imagenet.parquet")
     rows = zip(frame.ks, frame.e, frame.d, frame.r, strict=True)
     batch = ArchBatch.of([space.arch(list(ks), list(e), list(d), int(r)) for ks, e, d, r in rows])
