@@ -63,6 +63,12 @@ class PublishedFolder:
         return load(self.source.space, classes=self.source.classes, in_channels=len(self.source.mean))
 
     @property
+    def resolution(self) -> int:
+        """Of its images, in pixels."""
+        [size] = next(choice.options for choice in self.space.choices if choice.name == "resolution")
+        return size
+
+    @property
     def dataset(self) -> str:
         """What it was trained on."""
         return self.source.dataset

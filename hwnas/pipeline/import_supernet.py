@@ -36,7 +36,7 @@ class ImportedSupernet:
             "supernet": self.folder.path.name,
             "folder": str(self.folder.path),
             "space": source.space,
-            "resolution": self.folder.space.layout.resolutions[0],
+            "resolution": self.folder.resolution,
             "classes": source.classes,
             "weights": None if source.weights is None else source.weights.model_dump(),
             "predictor": None if source.predictor is None else source.predictor.model_dump(),
@@ -69,6 +69,7 @@ def import_predictor(
         if supernet not in PUBLISHED:
             raise InputError(f"no released supernet is called {supernet!r}: choose one of {', '.join(PUBLISHED)}")
         source = Source(space=space_id(supernet, resolution or RESOLUTION))
+    released.refuse_other(source.space)
     space = load(source.space, source.classes, len(source.mean))
     predictor = PublishedPredictor.of(space, arrays)
     after = source.model_copy(update={"predictor": Origin.of(file)})
@@ -149,7 +150,6 @@ def _agreed(path: Path, kept: PublishedFolder | None, resolution: int | None) ->
     """
     if kept is None:
         return None
-    [size] = kept.space.layout.resolutions
-    if resolution not in (None, size):
+    if resolution not in (None, size := kept.resolution):
         raise InputError(f"{path} is for images of {size} x {size}: leave --resolution out, or name another supernet")
     return kept.source

@@ -112,7 +112,7 @@ class Config:
         found = [load(f"{name}/{VERSION}", classes, channels) for name in FAMILIES[self.family]]
         return [
             space
-            if resolution in space.layout.resolutions
+            if resolution in _options(space)["resolution"]
             else load(f"{name}-r{resolution}/{VERSION}", classes, channels)
             for name, space in zip(FAMILIES[self.family], found, strict=True)
         ]
@@ -153,7 +153,7 @@ def find_arch(config: Config, spaces: Sequence[SearchSpace], resolution: int) ->
 
 
 def _arch(config: Config, space: SearchSpace, resolution: int) -> Arch:
-    choices = {choice.name: choice.options for choice in space.choices}
+    choices = _options(space)
     if resolution not in choices["resolution"]:
         raise Misfit(0, f"{space.id} takes no images of {resolution} x {resolution}")
     _refuse_other_ends(config, space)
@@ -200,6 +200,10 @@ def _refuse_other_ends(config: Config, space: SearchSpace) -> None:
             raise Misfit(0, f"its {name} has {told[0]} to {told[1]} channels, {space.id} has {mine}")
     if not config.blocks[0].is_made_by([op for op in smallest.ops if op.name.startswith("blocks.0.")]):
         raise _misfit(config, 0, space)
+
+
+def _options(space: SearchSpace) -> dict[str, tuple[int, ...]]:
+    return {choice.name: choice.options for choice in space.choices}
 
 
 def _units(space: SearchSpace) -> dict[str, list[Slot]]:
