@@ -34,7 +34,10 @@ REGISTRY: dict[str, dict[str, str]] = {
         "fpga_tiles": "hwnas.latency.fpga_tiles:FpgaTiles",
         "systolic": "hwnas.latency.systolic:Systolic",
     },
-    "evaluators": {"predictor": "hwnas.evaluators.predictor:AccuracyPredictor"},
+    "evaluators": {
+        "predictor": "hwnas.evaluators.predictor:AccuracyPredictor",
+        "published": "hwnas.evaluators.published:PublishedPredictor",
+    },
     "exporters": {"onnx": "hwnas.export.exporter:OnnxExporter"},
 }
 """Kind -> name -> ``module:attribute``. A new part is one file and one line here."""

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from hwnas.config import Settings
     from hwnas.pipeline.check import CheckReport
     from hwnas.pipeline.fleet import FleetReport
+    from hwnas.pipeline.import_arch import ImportedArch
     from hwnas.pipeline.import_lut import ImportReport
+    from hwnas.pipeline.import_supernet import ImportedSupernet
     from hwnas.pipeline.profile import ProfileReport
     from hwnas.pipeline.report import DeviceReport
-    from hwnas.pipeline.specialize import SpecializeReport
+    from hwnas.pipeline.specialized import SpecializeReport
 
 SETTINGS = "hwnas.toml"
 DEVICES = "devices"
@@ -82,7 +84,7 @@ class Workspace:
 
     @property
     def supernets_folder(self) -> Path:
-        """One folder a trained supernet."""
+        """One folder a supernet, trained or imported."""
         return self.path / SUPERNETS
 
     @property
@@ -95,7 +97,7 @@ class Workspace:
         return sorted(file.stem for file in self.devices_folder.glob("*.toml"))
 
     def supernet_names(self) -> list[str]:
-        """The trained supernets, in alphabetical order."""
+        """The trained and the imported supernets, in alphabetical order."""
         return _subfolders(self.supernets_folder)
 
     def table_folders(self) -> list[Path]:
@@ -119,7 +121,7 @@ class Workspace:
         return self.devices_folder / f"{_known(name, self.device_names(), self.devices_folder, 'device')}.toml"
 
     def supernet_folder(self, name: str) -> Path:
-        """The folder of a trained supernet.
+        """The folder of a supernet.
 
         Raises:
             InputError: there is none.
@@ -138,11 +140,12 @@ class Workspace:
         self,
         device: str | None = None,
         *,
+        supernet: str | None = None,
         budget: str | None = None,
         strict: bool = False,
         progress: Progress = silent,
     ) -> ProfileReport:
-        """Measure the block table of the default supernet's space on a device (default: the settings').
+        """Measure the block table of a supernet's space on a device (defaults: the settings').
 
         After a `budget` (such as ``20min``) the rest of the table is estimated from what was measured; `strict` keeps
         nothing that was disturbed.
@@ -150,28 +153,39 @@ class Workspace:
         from hwnas.pipeline.profile import profile_device
 
         name, seconds = device or self.settings.device, None if budget is None else parse_seconds(budget)
-        return profile_device(self, device=name, seconds=seconds, strict=strict, progress=progress)
+        return profile_device(self, device=name, supernet=supernet, seconds=seconds, strict=strict, progress=progress)
 
     def profile_fleet(
-        self, devices: Sequence[str], *, budget: str | None = None, strict: bool = False, progress: Progress = silent
+        self,
+        devices: Sequence[str],
+        *,
+        supernet: str | None = None,
+        budget: str | None = None,
+        strict: bool = False,
+        progress: Progress = silent,
     ) -> FleetReport:
         """Profile several devices side by side, each within the budget; one that fails leaves the others alone."""
         from hwnas.pipeline.fleet import profile_fleet
 
-        return profile_fleet(self, devices, None if budget is None else parse_seconds(budget), strict, progress)
+        seconds = None if budget is None else parse_seconds(budget)
+        return profile_fleet(self, devices, seconds, strict, progress, supernet)
 
     def specialize(
         self,
         latency: str,
         device: str | None = None,
         *,
+        supernet: str | None = None,
+        arch_only: bool = False,
         seed: int | None = None,
         energy: bool = False,
         progress: Progress = silent,
     ) -> SpecializeReport:
         """Search, export and measure until a model's p90 on the device is at most `latency` (such as ``2ms``).
 
-        With `energy`, what a run of it takes is read from the device's own meters as well.
+        `supernet` defaults to the settings'. With `arch_only` the best architecture by its predicted accuracy is
+        measured with random weights: neither weights nor images are needed, and there is no package. With `energy`,
+        what a run of it takes is read from the device's own meters as well.
 
         Raises:
             InfeasibleError: no subnet is fast enough; says what is reachable.
@@ -184,6 +198,8 @@ class Workspace:
             latency_ms=latency_ms,
             device=device or self.settings.device,
             seed=self.settings.search.seed if seed is None else seed,
+            supernet=supernet,
+            arch_only=arch_only,
             with_energy=energy,
             progress=progress,
         )
@@ -207,11 +223,48 @@ class Workspace:
         paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
         return import_lut(self, paths, device=device, format=format, space=space, resolution=resolution)
 
-    def report(self, device: str | None = None, *, progress: Progress = silent) -> DeviceReport:
+    def import_arch(
+        self, file: str | Path, *, supernet: str | None = None, resolution: int | None = None
+    ) -> ImportedArch:
+        """Find the network of a published ``net.config`` in a supernet's space, or else in the released spaces.
+
+        `resolution` of the images defaults to that of a ``run.config`` beside the file, else to 224.
+        """
+        from hwnas.pipeline.import_arch import import_arch
+        from hwnas.pipeline.supernets import open_supernet
+
+        space = None if supernet is None else open_supernet(self, supernet).space
+        return import_arch(Path(file), resolution=resolution, space=space)
+
+    def import_predictor(
+        self, file: str | Path, *, supernet: str | None = None, resolution: int | None = None
+    ) -> ImportedSupernet:
+        """Import a published accuracy predictor into the folder of its supernet, which it may make.
+
+        `supernet` defaults to the first released one that the predictor is for, `resolution` of a new one to 224.
+        """
+        from hwnas.pipeline.import_supernet import import_predictor
+
+        return import_predictor(self, Path(file), supernet=supernet, resolution=resolution)
+
+    def import_supernet(
+        self, file: str | Path, *, name: str | None = None, resolution: int | None = None
+    ) -> ImportedSupernet:
+        """Import the weights of a published supernet, from its checkpoint, into the folder `name`, which it may make.
+
+        `name` defaults to that of the released supernet, `resolution` of a new one to 224.
+        """
+        from hwnas.pipeline.import_supernet import import_supernet
+
+        return import_supernet(self, Path(file), name=name, resolution=resolution)
+
+    def report(
+        self, device: str | None = None, *, supernet: str | None = None, progress: Progress = silent
+    ) -> DeviceReport:
         """Score every latency model on what was measured of a device; nothing is measured."""
         from hwnas.pipeline.report import device_report
 
-        return device_report(self, device=device or self.settings.device, progress=progress)
+        return device_report(self, device=device or self.settings.device, supernet=supernet, progress=progress)
 
     def check(self) -> CheckReport:
         """Check every file of the workspace, offline.

@@ -27,6 +27,19 @@ def workspace_option(function: Function) -> Function:
     )(function)
 
 
+def supernet_option(function: Function) -> Function:
+    """``--supernet NAME``, default the settings'."""
+    text = "A folder of ofa_supernet/; the default is in hwnas.toml."
+    return click.option("--supernet", metavar="NAME", help=text)(function)
+
+
+def output_option(function: Function) -> Function:
+    """``--output FILE``."""
+    return click.option(
+        "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write the architecture to FILE, as JSON."
+    )(function)
+
+
 def json_option(function: Function) -> Function:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(function)

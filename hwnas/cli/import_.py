@@ -1,4 +1,4 @@
-"""``hwnas import``: what other projects published."""
+"""``hwnas import``: what other projects published; here the latency tables."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Any
 
 import click
 
+from hwnas.cli import import_arch, import_supernet
 from hwnas.cli._options import json_option, quiet_stdout, show, workspace_option
 
 FORMATS = ("ofa", "proxyless", "nsganetv2", "fbnet")
 """As `hwnas.luts.published.FORMATS`, which is not imported for a help text."""
 
 
-@click.group("import", short_help="Import latency tables that other projects published.")
+@click.group("import", short_help="Import what other projects published.")
 def command() -> None:
-    """Import what other projects published.
+    """Import what other projects published: supernets, accuracy predictors, networks, latency tables.
 
     \b
-    Example:
+    Examples:
+      hwnas import predictor acc_predictor.pth
       hwnas import lut 224_lookup_table.yaml --device note10 --json
     """
 
@@ -80,3 +82,7 @@ def _text(document: dict[str, Any]) -> str:
         lines.append(f"  images    {sizes}")
     lines.append(f"  note      {document['statistics']}; nothing was measured here")
     return "\n".join(lines)
+
+
+for other in (import_supernet.supernet, import_supernet.predictor, import_arch.arch):
+    command.add_command(other)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hwnas.cli._options import json_option, quiet_stdout, show, workspace_option
+from hwnas.cli._options import json_option, quiet_stdout, show, supernet_option, workspace_option
 from hwnas.cli._progress import progress
 from hwnas.cli.report import card_lines, disturbed_lines
 
@@ -17,15 +17,23 @@ from hwnas.cli.report import card_lines, disturbed_lines
     "--device", "devices", metavar="NAME", multiple=True, help="A file of devices/; several: a,b,c, or repeated."
 )
 @click.option("--all", "every", is_flag=True, help="Every file of devices/.")
+@supernet_option
 @click.option("--budget", metavar="TIME", help="Measure about so long, the most telling blocks first: 20min, 90s.")
 @click.option("--strict", is_flag=True, help="Keep nothing that other programs, guests or heat disturbed.")
 @workspace_option
 @json_option
 def command(
-    devices: tuple[str, ...], every: bool, budget: str | None, strict: bool, workspace_path: Path, as_json: bool
+    devices: tuple[str, ...],
+    every: bool,
+    supernet: str | None,
+    budget: str | None,
+    strict: bool,
+    workspace_path: Path,
+    as_json: bool,
 ) -> int:
     """Measure a device, build its latency table, and report how well it predicts.
 
+    The table is of the blocks that a supernet's space has; neither the supernet's weights nor its images are needed.
     Every finished measurement is kept: interrupt it at any moment, and the same command goes on where it stopped.
     Several devices are measured side by side, and those that are the same are compared.
 
@@ -34,6 +42,7 @@ def command(
       hwnas profile
       hwnas profile --device pixel,jetson --json
       hwnas profile --device raspberry-pi --budget 10min
+      hwnas profile --supernet ofa-mbv3-w1.0
     """
     if every and devices:
         raise click.UsageError("give --device or --all, not both")
@@ -48,7 +57,7 @@ def command(
             raise InputError(f"no device files in {workspace.devices_folder}: write one (docs/devices.md says how)")
         for name in names:
             workspace.device_file(name)  # a name that is none is told before anything is measured
-        fleet = workspace.profile_fleet(names, budget=budget, strict=strict, progress=report)
+        fleet = workspace.profile_fleet(names, supernet=supernet, budget=budget, strict=strict, progress=report)
     document = fleet.to_json()
     text = [*map(_text, document["devices"]), *map(_units, document["units"])]
     show(document, "\n".join(text), as_json)

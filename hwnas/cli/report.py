@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hwnas.cli._options import json_option, quiet_stdout, show, workspace_option
+from hwnas.cli._options import json_option, quiet_stdout, show, supernet_option, workspace_option
 from hwnas.cli._progress import progress
 
 COLUMNS = {
@@ -23,9 +23,10 @@ SHARES = ("within_5", "within_10", "mape", "noise_floor")
 
 @click.command("report", short_help="Score every latency model on a device's networks.")
 @click.option("--device", metavar="NAME", help="A file of devices/; default: the settings'.")
+@supernet_option
 @workspace_option
 @json_option
-def command(device: str | None, workspace_path: Path, as_json: bool) -> int:
+def command(device: str | None, supernet: str | None, workspace_path: Path, as_json: bool) -> int:
     """Score every latency model of a device on networks that it was not fitted on, beside MACs and parameters.
 
     From what `hwnas profile` measured; nothing is measured now. A picture goes into the table's folder. The exit code
@@ -38,7 +39,7 @@ def command(device: str | None, workspace_path: Path, as_json: bool) -> int:
     with quiet_stdout(), progress() as shown:
         from hwnas.workspace import Workspace
 
-        report = Workspace(workspace_path).report(device, progress=shown)
+        report = Workspace(workspace_path).report(device, supernet=supernet, progress=shown)
     document = report.to_json()
     how = "simulated" if report.device_kind == "simulator" else "measured"
     head = f"{report.device}: {report.networks} networks {how}"

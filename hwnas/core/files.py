@@ -74,6 +74,13 @@ def refuse_no_folder(folder: Path) -> None:
         raise InputError(f"cannot write {folder}: Permission denied; make {there} writable")
 
 
+def refuse_no_file(path: Path) -> None:
+    """Raise InputError where `path` cannot become a file, before anything long is begun for it."""
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder; name a file")
+    refuse_no_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

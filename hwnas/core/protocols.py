@@ -81,6 +81,28 @@ class Evaluator(Protocol):
     def evaluate(self, batch: ArchBatch) -> Floats: ...
 
 
+class Predictor(Evaluator, Protocol):
+    """An evaluator that was fitted beforehand, with what is known of its answers."""
+
+    @property
+    def name(self) -> str:
+        """How documents call it."""
+        ...
+
+    @property
+    def rmse(self) -> float | None:
+        """Root mean square error on what it was not fitted on, as a fraction; None where it is not known.
+
+        Of one whose answers are all too high, what is left when that is taken out.
+        """
+        ...
+
+    @property
+    def note(self) -> str:
+        """What a reader of its answers must know; empty where they are what they seem."""
+        ...
+
+
 class Strategy(Protocol):
     """Proposes feasible architectures, best effort first; the problem counts the budget and keeps the journal."""
 

@@ -101,6 +101,21 @@ class AccuracyPredictor:
         )
         return cls(encoder, kernel | networks | scalars, report)
 
+    @property
+    def name(self) -> str:
+        """How documents call it."""
+        return "accuracy predictor"
+
+    @property
+    def rmse(self) -> float:
+        """Of the report."""
+        return self.report.rmse
+
+    @property
+    def note(self) -> str:
+        """Nothing: its answers are accuracies on held-out images, within the error."""
+        return ""
+
     def evaluate(self, batch: ArchBatch) -> Floats:
         """Predicted accuracies, fractions, N values."""
         mean: Floats = self._members(batch).mean(axis=1)

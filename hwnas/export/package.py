@@ -5,12 +5,9 @@ A package is whole or absent: it is written beside its place and renamed into it
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +15,8 @@ from typing import Any, Literal
 
 from hwnas.core.arch import Arch
 from hwnas.core.errors import InputError
-from hwnas.core.files import leftovers, sha256, sync_folder
+from hwnas.core.files import sha256
+from hwnas.core.folders import replacing
 from hwnas.core.images import Preprocessing
 from hwnas.export.card import card
 
@@ -26,10 +24,6 @@ SCHEMA = 1
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"
 REQUIREMENTS = "numpy>=1.24\nonnxruntime>=1.17\nPillow>=10  # only to read PNG and PGM files\n"
-
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
-"""Linux's <fcntl.h> and <linux/fs.h>: swap two paths in one step."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +72,8 @@ def write_package(folder: Path, info: PackageInfo, model: Path) -> Path:
         raise InputError(f"{info.name!r} cannot name a package: give a plain folder name")
     target = folder / info.name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(target)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{info.name}.{os.getpid()}.", suffix=".tmp", dir=folder))
-        try:
+        with replacing(target) as fresh:
             _fill(fresh, info, model.read_bytes())
-            _put_in_place(fresh, target)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)  # after a swap it holds the older package
     except OSError as error:
         raise InputError(f"cannot write package {target}: {error.strerror}; make its folder writable") from error
     return target
@@ -156,35 +144,3 @@ def _fill(fresh: Path, info: PackageInfo, model: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    fresh.chmod(0o755)  # mkdtemp's 0700 would hide the package from everybody else
-    sync_folder(fresh)
-
-
-def _put_in_place(fresh: Path, target: Path) -> None:
-    """Rename, or swap where there is a package already; where the system cannot swap, the older one is moved aside."""
-    if not target.exists():
-        fresh.rename(target)
-    elif not _exchange(fresh, target):
-        aside = fresh.with_name(fresh.name.removesuffix(".tmp") + ".old.tmp")
-        target.rename(aside)
-        fresh.rename(target)
-        shutil.rmtree(aside, ignore_errors=True)
-    sync_folder(target.parent)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Swap two paths in one step; False where the system or the file system has no such call."""
-    call = getattr(ctypes.CDLL(None), "renameat2", None)
-    if call is None:
-        return False
-    done: int = call(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
-    return done == 0
-
-
-def _clear_leftovers(target: Path) -> None:
-    """What killed writers left: restore a package that was moved aside and never replaced, remove the rest."""
-    for path in leftovers(target):
-        if path.name.endswith(".old.tmp") and not target.exists():
-            path.rename(target)
-        else:
-            shutil.rmtree(path, ignore_errors=True)

@@ -54,6 +54,41 @@ class SupernetFolder:
         return self.recipe.open_space()
 
     @property
+    def dataset(self) -> str:
+        """What it was trained on."""
+        return self.recipe.dataset
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of its classes, in the order of its outputs."""
+        return self.recipe.labels
+
+    @property
+    def mean(self) -> list[float]:
+        """Of each channel."""
+        return self.recipe.mean
+
+    @property
+    def std(self) -> list[float]:
+        """Of each channel."""
+        return self.recipe.std
+
+    @property
+    def required(self) -> frozenset[str]:
+        """What `specialize` needs."""
+        return frozenset({RECIPE, WEIGHTS, PREDICTOR, IMAGES})
+
+    @property
+    def remedy(self) -> str:
+        """What to do where a file is damaged."""
+        return "train or copy the supernet again"
+
+    @property
+    def told(self) -> str:
+        """Nothing that the files do not."""
+        return ""
+
+    @property
     def predictor_path(self) -> Path:
         return self.path / PREDICTOR
 

@@ -9,8 +9,10 @@ training; to search where the network was trained, take ``ofa_mbv3/w1.0/v1`` or 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -37,6 +39,26 @@ _RENAMED = (
     (re.compile(r"(?:\.linear)+\.(weight|bias)$"), r".\1"),
     (re.compile(r"(?:\.bn)+\.(\w+)$"), r".norm.\1"),
 )
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The state dict in a checkpoint file, alone or under ``state_dict``; no code in the file is run.
+
+    Raises:
+        InputError: the file cannot be read, or holds anything but tensors by name.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on an odd file, which an error or the weights follow
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}; name a checkpoint file") from error
+    except Exception as error:
+        raise InputError(f"{path} is damaged, or holds more than weights: fetch it again") from error
+    weights = found.get("state_dict", found) if isinstance(found, dict) else found
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise InputError(f"{path} holds no tensors by name: name a released checkpoint")
+    return {str(name): value for name, value in weights.items()}
 
 
 def supernet(state_dict: Mapping[str, Tensor]) -> OfaSupernet:

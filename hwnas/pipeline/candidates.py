@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.problem import Constraint, Problem, Trial
-from hwnas.evaluators.predictor import AccuracyPredictor
+from hwnas.core.protocols import Evaluator
 from hwnas.latency.in_use import LatencyInUse
-from hwnas.pipeline.handover import Candidate
 from hwnas.strategies.evolution import ConstrainedEvolution
 
 if TYPE_CHECKING:
@@ -21,6 +20,22 @@ if TYPE_CHECKING:
 
 GUARD = 0.05
 """Share of the limit kept free on both sides of the predicted p90: what repeated measurements differ by."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture and what was predicted of it."""
+
+    arch: Arch
+    predicted_accuracy: float
+    predicted_median_ms: float
+    predicted_p90_ms: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Architecture and predictions, as documents have them."""
+        latency = {"median": self.predicted_median_ms, "p90": self.predicted_p90_ms}
+        predicted = {"latency_ms": latency, "accuracy": self.predicted_accuracy}
+        return {"arch": self.arch.to_json(), "predicted": predicted}
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ class Band:
 
 def search(
     model: LatencyInUse,
-    predictor: AccuracyPredictor,
+    predictor: Evaluator,
     band: Band,
     settings: SearchSettings,
     excluded: frozenset[Arch],

@@ -127,7 +127,7 @@ def _model(workspace: Workspace, file: Path) -> str:
     from hwnas.latency.in_use import load_latency
     from hwnas.luts.build import TABLE
     from hwnas.luts.table import LatencyTable
-    from hwnas.ofa_supernet.folder import SupernetFolder
+    from hwnas.pipeline.supernets import stored
 
     table = file.with_name(TABLE)
     if not table.exists():  # a killed `hwnas profile` was about to write it
@@ -135,7 +135,7 @@ def _model(workspace: Workspace, file: Path) -> str:
     name = file.parent.name
     if name not in workspace.supernet_names():
         raise InputError(f"{file} is of a supernet {name!r} that is not there: restore it, or remove {file.parent}")
-    space = SupernetFolder(workspace.supernet_folder(name)).space
+    space = stored(workspace.supernet_folder(name)).space
     rows = LatencyTable.read(table)
     model = load_latency(space, rows, file)
     least, most = model.reachable("p90")
@@ -144,27 +144,26 @@ def _model(workspace: Workspace, file: Path) -> str:
 
 
 def _supernet(folder: Path) -> str:
-    """Every file that `hashes.json` lists is there and unchanged, and what `specialize` needs is listed."""
-    from hwnas.ofa_supernet.folder import HASHES, IMAGES, PREDICTOR, RECIPE, WEIGHTS
+    """Every file that `hashes.json` lists is there and unchanged, and what the folder needs is listed."""
+    from hwnas.ofa_supernet.folder import HASHES
+    from hwnas.pipeline.supernets import stored
 
-    listing = folder / HASHES
+    listing, found = folder / HASHES, stored(folder)
     try:
         hashes = json.loads(listing.read_text())
         pairs = [(str(name), str(digest)) for name, digest in hashes.items()]
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{listing} cannot be read as file name -> sha256: train or copy the supernet again"
-        ) from error
-    missing = {RECIPE, WEIGHTS, PREDICTOR, IMAGES} - set(hashes)
+        raise InputError(f"{listing} cannot be read as file name -> sha256: {found.remedy}") from error
+    missing = found.required - set(hashes)
     if missing:
-        raise InputError(f"{listing} does not list {', '.join(sorted(missing))}: train or copy the supernet again")
+        raise InputError(f"{listing} does not list {', '.join(sorted(missing))}: {found.remedy}")
     for name, digest in pairs:
         path = folder / name
         if not path.is_file():
-            raise InputError(f"{path} is missing: train or copy the supernet again")
+            raise InputError(f"{path} is missing: {found.remedy}")
         if sha256(path) != digest:
-            raise InputError(f"{path} is not what {HASHES} says: train or copy the supernet again")
-    return f"{len(pairs)} files, hashes agree"
+            raise InputError(f"{path} is not what {HASHES} says: {found.remedy}")
+    return f"{len(pairs)} files, hashes agree{found.told}"
 
 
 def _package(folder: Path) -> str:

@@ -114,16 +114,18 @@ def profile_fleet(
     seconds: float | None = None,
     strict: bool = False,
     progress: Progress = silent,
+    supernet: str | None = None,
 ) -> FleetReport:
     """Profile devices side by side, a thread a machine, those of one machine in turn; one that fails leaves the others
     alone.
 
-    After about `seconds` each makes do with what was measured; `strict` keeps nothing that was disturbed.
+    After about `seconds` each makes do with what was measured; `strict` keeps nothing that was disturbed. `supernet`
+    defaults to the settings'.
 
     Raises:
         InputError, DeviceError: there is but one device, and it cannot be profiled.
     """
-    profile = partial(profile_device, workspace, seconds=seconds, strict=strict)
+    profile = partial(profile_device, workspace, supernet=supernet, seconds=seconds, strict=strict)
     if len(devices) == 1:
         return FleetReport((profile(device=devices[0], progress=progress),), ())
     run = _Run(profile, progress)

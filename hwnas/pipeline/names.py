@@ -1,9 +1,12 @@
-"""How whole networks are named and built for timing."""
+"""How whole networks are named, told and built for timing."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from hwnas.core.arch import Arch
 from hwnas.core.net import NetSpec
+from hwnas.core.protocols import SearchSpace
 from hwnas.export.onnx import build
 
 
@@ -27,3 +30,10 @@ def device_onnx(net: NetSpec) -> bytes:
     what is verified.
     """
     return build(net, batch=None)
+
+
+def option_values(space: SearchSpace, arch: Arch) -> dict[str, int]:
+    """What an architecture chose, by the names of the choices; those of skipped blocks are left out."""
+    [active] = space.active(np.array([arch.genes], dtype=np.int16))
+    chosen = zip(space.choices, arch.genes, active, strict=True)
+    return {choice.name: choice.options[gene] for choice, gene, bears in chosen if bears}

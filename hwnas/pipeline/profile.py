@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from hwnas.core.progress import Progress, silent
 from hwnas.devices.profile import load_profile
 from hwnas.luts.build import TABLE
-from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.latency import Profiled, profile_space
 from hwnas.pipeline.report import card_document, draw, other_tables
+from hwnas.pipeline.supernets import open_supernet
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
@@ -55,11 +55,14 @@ def profile_device(
     workspace: Workspace,
     *,
     device: str,
+    supernet: str | None = None,
     seconds: float | None = None,
     strict: bool = False,
     progress: Progress = silent,
 ) -> ProfileReport:
-    """Build or complete the latency table of the default supernet's space on a device, and fit its latency model.
+    """Build or complete the latency table of a supernet's space on a device, and fit its latency model.
+
+    The supernet is by default the settings'; neither its weights nor its images are needed.
 
     After about `seconds` the rest of the table is estimated from what was measured; `strict` keeps nothing that was
     disturbed.
@@ -68,12 +71,12 @@ def profile_device(
         InputError: the device, the supernet or a file of theirs is wrong.
         DeviceError: the device cannot be measured.
     """
-    settings = workspace.settings
     profile = load_profile(workspace.device_file(device))
-    supernet = SupernetFolder(workspace.supernet_folder(settings.supernet))
-    folder = workspace.table_folder(device, settings.supernet)
-    known = other_tables(workspace, supernet.space, settings.supernet, device)
-    subnets = settings.measure.subnets
-    profiled = profile_space(profile, supernet.space, folder, subnets, progress, known, seconds, strict)
-    picture = draw(profiled.card, folder, profile, settings.supernet)
+    stored = open_supernet(workspace, supernet)
+    name = stored.path.name
+    folder = workspace.table_folder(device, name)
+    known = other_tables(workspace, stored.space, name, device)
+    subnets = workspace.settings.measure.subnets
+    profiled = profile_space(profile, stored.space, folder, subnets, progress, known, seconds, strict)
+    picture = draw(profiled.card, folder, profile, name)
     return ProfileReport(device, str(folder / TABLE), profiled, picture, profile.device_kind)

@@ -18,9 +18,9 @@ from hwnas.latency.in_use import load_latency
 from hwnas.latency.selection import Networks, ReportCard, Selection
 from hwnas.luts import LatencyTable
 from hwnas.luts.build import TABLE
-from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.pipeline.latency import FITTING, MODEL, NETWORKS_JOURNAL, kept_networks
 from hwnas.pipeline.opening import open_device
+from hwnas.pipeline.supernets import open_supernet
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
@@ -76,16 +76,20 @@ def card_document(card: ReportCard | None, picture: str | None, in_use: str | No
     }
 
 
-def device_report(workspace: Workspace, *, device: str, progress: Progress = silent) -> DeviceReport:
+def device_report(
+    workspace: Workspace, *, device: str, supernet: str | None = None, progress: Progress = silent
+) -> DeviceReport:
     """Fit and score every latency model on what was measured of a device; the device is not asked for anything.
+
+    `supernet` defaults to the settings'.
 
     Raises:
         InputError: it was not profiled yet, or a file is damaged.
     """
-    supernet = workspace.settings.supernet
     profile = load_profile(workspace.device_file(device))
-    space = SupernetFolder(workspace.supernet_folder(supernet)).space
-    folder = workspace.table_folder(device, supernet)
+    stored = open_supernet(workspace, supernet)
+    space, name = stored.space, stored.path.name
+    folder = workspace.table_folder(device, name)
     table = LatencyTable.read(folder / TABLE)
     failed, facts = tuple(sorted(table.provenance.failed)), table.provenance.device
     if not _as_described(profile, facts):
@@ -101,10 +105,10 @@ def device_report(workspace: Workspace, *, device: str, progress: Progress = sil
     if not found:
         return report
     networks = Networks.in_order(space, table, found)
-    known = other_tables(workspace, space, supernet, device)
+    known = other_tables(workspace, space, name, device)
     selection = Selection.of(space, table, len(networks), None if profile.simulated else facts, known)
     card = selection.card(networks, progress)
-    return replace(report, card=card, picture=draw(card, folder, profile, supernet))
+    return replace(report, card=card, picture=draw(card, folder, profile, name))
 
 
 def _as_described(profile: DeviceProfile, facts: dict[str, Any]) -> bool:

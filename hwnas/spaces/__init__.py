@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from hwnas.core.errors import InputError
 from hwnas.spaces.nasbench201 import NasBench201
 from hwnas.spaces.ofa_mbv3 import LAYOUTS, OfaMbv3
 
+ONE_SIZE = re.compile(r"(?P<width>.+)-r(?P<size>[1-9]\d*)(?P<version>/v\d+)")
+"""The id of a space for images of one size, such as ``ofa_mbv3/w1.0-r224/v1``: all else is as without the suffix."""
+SIZES = range(32, 513, 4)
+"""Sizes of images that a space can be made for, in pixels; the released networks use multiples of 4 from 128 to 260."""
+
 
 def load(space_id: str, classes: int | None = None, in_channels: int | None = None) -> OfaMbv3:
-    """The once-for-all space of this id, such as ``ofa_mbv3/w1.0/v1``.
+    """The once-for-all space of this id, such as ``ofa_mbv3/w1.0/v1``, or at one size ``ofa_mbv3/w1.0-r224/v1``.
 
     `classes` and `in_channels` default to the space's own.
 
     Raises:
-        InputError: no space has this id.
+        InputError: no space has this id, or it cannot be made for such a size.
     """
-    if space_id not in LAYOUTS:
+    fixed = ONE_SIZE.fullmatch(space_id)
+    name = space_id if fixed is None else fixed["width"] + fixed["version"]
+    if name not in LAYOUTS:
         raise InputError(f"no space is called {space_id!r}: choose one of {', '.join(LAYOUTS)}")
-    layout = LAYOUTS[space_id]
+    layout = LAYOUTS[name]
+    if fixed is not None:
+        size = int(fixed["size"])
+        if size not in SIZES:
+            raise InputError(
+                f"{space_id} is for images of {size} x {size}: take a multiple of {SIZES.step} from {SIZES[0]} to "
+                f"{SIZES[-1]}"
+            )
+        layout = replace(layout, resolutions=(size,))
     return OfaMbv3(space_id, layout, classes or layout.classes, in_channels or layout.in_channels)
 
 

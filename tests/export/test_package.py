@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwnas.core import folders
 from hwnas.core.arch import Arch
 from hwnas.core.errors import InputError
 from hwnas.core.images import Preprocessing
 from hwnas.core.net import NetSpec
-from hwnas.export import package
 from hwnas.export.onnx import build
 from hwnas.export.package import Number, PackageInfo, check_hashes, read_manifest, write_package
 from hwnas.export.verify import predict
@@ -72,7 +72,7 @@ def test_replacing_is_whole(net: NetSpec, made: Path, tmp_path: Path) -> None:
 
 
 def test_replacing_without_swap(net: NetSpec, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(folders, "_exchange", lambda first, second: False)
     check_hashes(_write(net, tmp_path, INFO, seed=1))
     assert [path.name for path in made.parent.iterdir()] == ["small-2ms"]
 
@@ -85,7 +85,7 @@ def test_failure_leaves_the_older_package(
     def full(folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(package, "sync_folder", full)
+    monkeypatch.setattr(folders, "sync_folder", full)
     with pytest.raises(InputError, match="No space left"):
         _write(net, tmp_path, INFO, seed=1)
     assert read_manifest(made) == before

@@ -68,7 +68,7 @@ class Lab:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the pipeline measure here."""
-        for module in ("specialize", "latency"):
+        for module in ("specialize", "loop", "latency"):
             monkeypatch.setattr(f"hwnas.pipeline.{module}.open_device", self.open)
 
     def samples(self, name: str) -> Floats:

@@ -35,6 +35,35 @@ class TestSmall(SpaceContract):
         return SMALL
 
 
+class TestOneSize(SpaceContract):
+    def space(self) -> SearchSpace:
+        return spaces.load("ofa_mbv3/w1.0-r224/v1")
+
+
+def test_a_space_at_one_size_is_the_same_but_for_the_sizes() -> None:
+    fixed = spaces.load("ofa_mbv3/w1.2-r224/v1")
+    assert fixed.choices[0].options == (224,)
+    assert fixed.choices[1:] == WIDE.choices[1:]
+    arch = WIDE.largest
+    same = Arch(fixed.id, (0, *arch.genes[1:]))
+    assert fixed.lower(same) == WIDE.lower(arch)
+    large = spaces.load("ofa_mbv3/w1.2-r260/v1", classes=7)
+    assert large.lower(large.largest).input_shape == (3, 260, 260)
+    assert large.lower(large.largest).out_shape == (7, 1, 1)
+
+
+@pytest.mark.parametrize("size", ["0", "28", "30", "225", "516"])
+def test_sizes_that_no_space_is_made_for(size: str) -> None:
+    with pytest.raises(InputError, match=r"ofa_mbv3/w1\.0-r"):
+        spaces.load(f"ofa_mbv3/w1.0-r{size}/v1")
+
+
+@pytest.mark.parametrize("name", ["ofa_mbv3/w1.1-r224/v1", "ofa_mbv3/w1.0-r224", "ofa_mbv3/w1.0-r0224/v1", "-r224/v1"])
+def test_ids_at_one_size_that_name_nothing(name: str) -> None:
+    with pytest.raises(InputError, match="no space is called"):
+        spaces.load(name)
+
+
 def test_the_published_space() -> None:
     names = {choice.name: choice.options for choice in WIDE.choices}
     assert names["resolution"] == tuple(range(128, 225, 4))

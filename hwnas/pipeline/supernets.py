@@ -1,0 +1,77 @@
+"""Opens whatever supernet a workspace has by a name, and its accuracy predictor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwnas.core.errors import InputError
+from hwnas.core.protocols import Predictor
+from hwnas.ofa_supernet.folder import SupernetFolder
+from hwnas.ofa_supernet.published import PUBLISHED, SOURCE, PublishedFolder
+from hwnas.ofa_supernet.stored import StoredSupernet, SupernetWithImages
+
+if TYPE_CHECKING:
+    from hwnas.workspace import Workspace
+
+NO_PREDICTOR = ("ofa-proxyless-w1.3",)
+"""Released without an accuracy predictor."""
+
+
+def open_supernet(workspace: Workspace, name: str | None = None) -> StoredSupernet:
+    """The supernet of a name, by default the settings'.
+
+    Raises:
+        InputError: there is none.
+    """
+    name = workspace.settings.supernet if name is None else name
+    if name in PUBLISHED and name not in workspace.supernet_names():
+        raise InputError(
+            f"{name} was not imported yet: 'hwnas import {_first_part(name)}' makes it "
+            "(docs/published-supernets.md says where FILE is published)"
+        )
+    return stored(workspace.supernet_folder(name))
+
+
+def stored(folder: Path) -> StoredSupernet:
+    """A folder as what it holds: a supernet that was trained here, or one that was imported."""
+    return PublishedFolder(folder) if (folder / SOURCE).exists() else SupernetFolder(folder)
+
+
+def with_images(supernet: StoredSupernet) -> SupernetWithImages:
+    """A supernet whose subnets can be recalibrated, compared and tested.
+
+    Raises:
+        InputError: it has no images for it.
+    """
+    if isinstance(supernet, SupernetFolder):
+        return supernet
+    raise InputError(
+        f"{supernet.path} holds no images to recalibrate and test a subnet on: give --arch-only for its architecture"
+    )
+
+
+def load_predictor(supernet: StoredSupernet) -> Predictor:
+    """The accuracy predictor of a supernet: one that was published, or fitted here.
+
+    Raises:
+        InputError: there is none, or it is damaged or made for another space.
+    """
+    from hwnas.evaluators.predictor import AccuracyPredictor
+    from hwnas.evaluators.published import PublishedPredictor
+
+    if isinstance(supernet, SupernetFolder):
+        return AccuracyPredictor.load(supernet.space, supernet.predictor_path)
+    if not supernet.predictor_path.exists():
+        raise InputError(f"{supernet.path} has no accuracy predictor: {_adding_one(supernet.path.name)}")
+    return PublishedPredictor.load(supernet.space, supernet.predictor_path)
+
+
+def _first_part(name: str) -> str:
+    return "supernet FILE" if name in NO_PREDICTOR else f"predictor FILE --supernet {name}"
+
+
+def _adding_one(name: str) -> str:
+    if name in NO_PREDICTOR:
+        return "none was published for it, so its subnets cannot be ranked"
+    return f"'hwnas import predictor FILE --supernet {name}' adds it"
