@@ -20,7 +20,7 @@ from hwnas.core.arch import Arch
 from hwnas.core.net import NetSpec, Op
 from hwnas.ofa_supernet.forward import Convolve, Norm, OpWeights, plain, run
 from hwnas.ofa_supernet.static import StaticNet, stored_weights
-from hwnas.spaces.ofa_mbv3 import SE_REDUCTION, OfaMbv3, make_divisible
+from hwnas.spaces.ofa_mbv3 import OfaMbv3, make_divisible
 
 
 class OfaSupernet(nn.Module):
@@ -97,7 +97,8 @@ class OfaSupernet(nn.Module):
 
         Importance is the L1 norm of the projection's input weights, as published (once-for-all, section 3.2); the
         expansion, depthwise, squeeze-and-excitation and projection layers are permuted together. Channels stay inside
-        the prefixes of the expansion ratios in `elastic`, so that what those were trained on stays theirs.
+        the prefixes of the expansion ratios in `elastic`, so that what those were trained on stays theirs; those inside
+        squeeze-and-excitation are sorted as a whole, by what expands them, as in the published code.
         """
         ops = {op.name: op for op in self.full.net.ops}
         for name, op in ops.items():
@@ -109,9 +110,8 @@ class OfaSupernet(nn.Module):
             has_se = f"{block}.se.reduce" in ops
             self._permute(block, order_within(importance, widths), has_se)
             if has_se:
-                middle = self.full.get_parameter(f"{block}.se.reduce.weight").abs().sum((1, 2, 3))
-                squeezed = [make_divisible(width // SE_REDUCTION) for width in widths]
-                self._permute_se(block, order_within(middle, squeezed))
+                middle = self.full.get_parameter(f"{block}.se.expand.weight").abs().sum((0, 2, 3))
+                self._permute_se(block, order_within(middle, ()))
 
     def _permute(self, block: str, order: Tensor, has_se: bool) -> None:
         outputs = [f"{block}.inverted_bottleneck", f"{block}.depth_conv"]

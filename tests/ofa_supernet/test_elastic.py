@@ -114,7 +114,7 @@ def test_sorting_channels_keeps_the_full_network(tiny_space: OfaMbv3, seed: int,
         importance = supernet.full.get_parameter(f"blocks.{block}.point_linear.weight").abs().sum((0, 2, 3))
         assert torch.all(importance.diff() <= 0)
     for block in (3, 4):
-        importance = supernet.full.get_parameter(f"blocks.{block}.se.reduce.weight").abs().sum((1, 2, 3))
+        importance = supernet.full.get_parameter(f"blocks.{block}.se.expand.weight").abs().sum((0, 2, 3))
         assert torch.all(importance.diff() <= 1e-12)
 
 
