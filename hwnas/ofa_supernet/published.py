@@ -33,10 +33,8 @@ SOURCE = "source.toml"
 PUBLISHED = {
     "ofa-mbv3-w1.0": "ofa_mbv3/w1.0",
     "ofa-mbv3-w1.2": "ofa_mbv3/w1.2",
-    "ofa-proxyless-w1.3": "ofa_proxyless/w1.3",
-    "ofa-resnet50": "ofa_resnet50",
 }
-"""The released once-for-all supernets: the name of a folder, and what its space's id begins with."""
+"""The released once-for-all supernets whose spaces are here: a folder's name, and what its space's id begins with."""
 RESOLUTION = 224
 """Images are so large unless another size is asked for: what published accuracies are mostly told for."""
 

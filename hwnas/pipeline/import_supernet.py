@@ -114,11 +114,11 @@ def _released(file: Path, network: OfaSupernet) -> str:
     mine = network.space
     if mine.in_channels != len(MEAN):
         raise InputError(f"{file} is for images of {mine.in_channels} channels: only those of {len(MEAN)} are imported")
-    for name in [name for name in PUBLISHED if PUBLISHED[name].startswith("ofa_mbv3")]:  # until the others have spaces
+    for name in PUBLISHED:
         space = load(space_id(name), mine.classes, mine.in_channels)
         if _layers(space.lower(space.largest)) == _layers(network.full.net):
             return name
-    raise InputError(f"{file} has other widths than {', '.join(PUBLISHED)}, which are the released supernets")
+    raise InputError(f"{file} has other widths than {', '.join(PUBLISHED)}, which are those that are imported")
 
 
 def _layers(net: NetSpec) -> dict[str, tuple[int, ...] | None]:

@@ -14,9 +14,6 @@ from hwnas.ofa_supernet.stored import StoredSupernet, SupernetWithImages
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
 
-NO_PREDICTOR = ("ofa-proxyless-w1.3",)
-"""Released without an accuracy predictor."""
-
 
 def open_supernet(workspace: Workspace, name: str | None = None) -> StoredSupernet:
     """The supernet of a name, by default the settings'.
@@ -27,7 +24,7 @@ def open_supernet(workspace: Workspace, name: str | None = None) -> StoredSupern
     name = workspace.settings.supernet if name is None else name
     if name in PUBLISHED and name not in workspace.supernet_names():
         raise InputError(
-            f"{name} was not imported yet: 'hwnas import {_first_part(name)}' makes it "
+            f"{name} was not imported yet: 'hwnas import predictor FILE --supernet {name}' makes it "
             "(docs/published-supernets.md says where FILE is published)"
         )
     return stored(workspace.supernet_folder(name))
@@ -63,15 +60,8 @@ def load_predictor(supernet: StoredSupernet) -> Predictor:
     if isinstance(supernet, SupernetFolder):
         return AccuracyPredictor.load(supernet.space, supernet.predictor_path)
     if not supernet.predictor_path.exists():
-        raise InputError(f"{supernet.path} has no accuracy predictor: {_adding_one(supernet.path.name)}")
+        name = supernet.path.name
+        raise InputError(
+            f"{supernet.path} has no accuracy predictor: 'hwnas import predictor FILE --supernet {name}' adds it"
+        )
     return PublishedPredictor.load(supernet.space, supernet.predictor_path)
-
-
-def _first_part(name: str) -> str:
-    return "supernet FILE" if name in NO_PREDICTOR else f"predictor FILE --supernet {name}"
-
-
-def _adding_one(name: str) -> str:
-    if name in NO_PREDICTOR:
-        return "none was published for it, so its subnets cannot be ranked"
-    return f"'hwnas import predictor FILE --supernet {name}' adds it"

@@ -1,4 +1,4 @@
-"""Published ``net.config`` files, once-for-all's and ProxylessNAS's JSON form of one network, as architectures.
+"""Published ``net.config`` files, once-for-all's JSON form of one network, as architectures.
 
 A file lists the blocks that a network has; at which position of a space each stands is found from front to back. Every
 number that the file tells must be the space's own, so that what comes out computes the very same.
@@ -223,6 +223,4 @@ def _misfit(config: Config, index: int, space: SearchSpace) -> Misfit:
 
 
 def _no_config() -> InputError:
-    return InputError(
-        "no net.config of once-for-all or ProxylessNAS: want a JSON object with name, first_conv, blocks and classifier"
-    )
+    return InputError("no net.config of once-for-all: want a JSON object with name, first_conv, blocks and classifier")
