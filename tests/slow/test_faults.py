@@ -44,6 +44,8 @@ ROWS = 12
 GROUPS = (4, 3)
 """Models side by side, by turns: three groups are measured by one process, four of them by four."""
 MODELS = [(f"m{i}", matmul(16, i + 1)) for i in range(ROWS)]
+SAMPLES = 500
+"""Of each model, by their number and not by their time, so that every campaign sends about as many bytes."""
 MOST = 0.8
 """Of what an undisturbed campaign takes, in seconds or bytes: harm falls anywhere in so much, and always within it."""
 KNOWN_SECONDS = 5.0
@@ -92,7 +94,7 @@ class Rig:
             return_seconds=15,
         )
         rules = MeasuringRules(
-            group=self.group, rounds=2, min_samples=4, min_seconds=0.01, settle_runs=0, warm_up_max_seconds=0.01
+            group=self.group, rounds=2, min_samples=SAMPLES, min_seconds=1e-6, settle_runs=0, warm_up_max_seconds=0.01
         )
         return DeviceProfile(name="far", kind="ssh", blocks=rules, ssh=settings)
 
