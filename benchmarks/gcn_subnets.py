@@ -45,7 +45,7 @@ class Subnets:
 
     def __init__(self, count: int | None) -> None:
         frame = pd.read_parquet(folder() / "help_latency" / "ofa_mbv3_latency_ms.parquet")[:count]
-        space = spaces.load(SPACE)
+        space = spaces.load_bottlenecks(SPACE)
         self.archs = ArchBatch.of(
             [
                 space.arch(list(kernels), list(expansions), list(depths), int(resolution))
@@ -65,7 +65,7 @@ class Subnets:
 
     def _one_hot(self) -> Floats:
         """Genes but for the resolution; two of one block count together."""
-        space = spaces.load(SPACE)
+        space = spaces.load_bottlenecks(SPACE)
         active, genes = space.active(self.archs.genes), self.archs.genes
         units = len(space.layout.units)
         pairs = range(1 + units, genes.shape[1], 2)

@@ -28,6 +28,7 @@ from hwnas.core.count import macs, params
 from hwnas.core.metrics import Floats
 from hwnas.core.protocols import Predictor
 from hwnas.pipeline.supernets import load_predictor
+from hwnas.spaces import load_bottlenecks
 from hwnas.workspace import SETTINGS, Workspace
 
 NAME = "published_predictors"
@@ -67,7 +68,7 @@ def main() -> None:
         shutil.copy(args.workspace / SETTINGS, scratch)
         file = folder() / "ofa_specialized" / "acc_predictor.npz"
         supernet = Workspace(Path(scratch)).import_predictor(file, supernet=SUPERNET).folder
-        predictor, space = load_predictor(supernet), supernet.space
+        predictor, space = load_predictor(supernet), load_bottlenecks(supernet.space.id)
     rows = zip(frame.ks, frame.e, frame.d, frame.r, strict=True)
     batch = ArchBatch.of([space.arch(list(ks), list(e), list(d), int(r)) for ks, e, d, r in rows])
     nets = [space.lower(arch) for arch in batch]

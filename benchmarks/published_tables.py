@@ -52,7 +52,7 @@ def lowered(blocks: list[list[Any]], size: int) -> NetSpec:
         kernels[4 * unit + depths[unit]] = kernel
         expansions[4 * unit + depths[unit]] = expansion
         depths[unit] += 1
-    return spaces.load(WIDTHS[blocks[0][0]]).network(kernels, expansions, depths, size)
+    return spaces.load_bottlenecks(WIDTHS[blocks[0][0]]).network(kernels, expansions, depths, size)
 
 
 def note10(own: dict[int, LatencyTable], pooled: LatencyTable) -> list[dict[str, Any]]:

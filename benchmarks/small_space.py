@@ -20,7 +20,7 @@ from hwnas.devices.device import OpenDevice, open_device
 from hwnas.devices.profile import MeasuringRules
 from hwnas.pipeline.names import device_onnx, network_name
 from hwnas.spaces import load
-from hwnas.spaces.ofa_mbv3 import OfaMbv3
+from hwnas.spaces.elastic import ElasticSpace
 
 NAME = "small_space"
 SPACE = "ofa_mbv3/small/v1"
@@ -31,7 +31,9 @@ SHORT = MeasuringRules(rounds=5, min_samples=40, min_seconds=0.04, settle_runs=1
 SEED = 7
 
 
-def p90s(device: OpenDevice, rules: MeasuringRules, space: OfaMbv3, batch: ArchBatch, journal: Path) -> list[float]:
+def p90s(
+    device: OpenDevice, rules: MeasuringRules, space: ElasticSpace, batch: ArchBatch, journal: Path
+) -> list[float]:
     """Measured p90s in ms, one a network; one that does not run is an error."""
     nets = {network_name(arch): space.lower(arch) for arch in batch}
     models = [(name, partial(device_onnx, net)) for name, net in nets.items()]

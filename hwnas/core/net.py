@@ -12,10 +12,12 @@ from functools import cached_property
 from typing import Literal
 
 OpKind = Literal["conv", "linear", "avg_pool", "max_pool", "global_pool", "add", "mul", "act", "zero"]
-Activation = Literal["none", "relu", "h_swish", "h_sigmoid"]
+Activation = Literal["none", "relu", "relu6", "h_swish", "h_sigmoid"]
 Shape = tuple[int, int, int]
 """Channels, height, width of one image's activation."""
 
+NORM_EPS = 1e-5
+"""What is added to a variance before its root is taken; torch's default for BatchNorm2d."""
 INPUT = -1
 """Index that stands for the network's input."""
 
@@ -26,9 +28,10 @@ class Op:
 
     conv: `out_shape[0]` filters of `kernel` x `kernel` over `in_channels / groups` channels, padded by kernel // 2;
     linear: C x 1 x 1 to C' x 1 x 1; avg_pool, max_pool: over `kernel` x `kernel`, padded by (kernel - 1) // 2, where
-    the mean counts what lies inside alone; global_pool: the mean over height and width; add: of two equal shapes;
-    mul: the first input scaled by the second, which is C x 1 x 1; act: an activation that follows no other operator
-    directly, as before a convolution; zero: zeros of the input's shape.
+    the mean counts what lies inside alone, and an even kernel's last window may reach beyond an odd size;
+    global_pool: the mean over height and width; add: of two equal shapes; mul: the first input scaled by the second,
+    which is C x 1 x 1; act: an activation that follows no other operator directly, as before a convolution; zero: zeros
+    of the input's shape.
     """
 
     kind: OpKind
@@ -43,6 +46,8 @@ class Op:
     norm: bool = False
     act: Activation = "none"
     block: str = ""
+    norm_eps: float = NORM_EPS
+    """Of the normalisation, where there is one."""
 
     @property
     def weight_shape(self) -> tuple[int, ...] | None:
@@ -52,6 +57,11 @@ class Op:
         if self.kind == "linear":
             return (self.out_shape[0], self.in_channels)
         return None
+
+    @property
+    def ceil_mode(self) -> bool:
+        """Whether a pool's last window may reach beyond the image, so that sizes round up as convolutions' do."""
+        return self.kernel % 2 == 0
 
     def code(self) -> str:
         """A short text that two operators share exactly when they compute the same function of weights and input."""

@@ -27,8 +27,6 @@ rounds at opset 17, 22 and 25: h_swish as HardSwish 0.305, 0.305, 0.306 ms; as H
 """
 IR_VERSION = 8
 """What opset 17 came with."""
-NORM_EPSILON = 1e-5
-"""torch's default for BatchNorm2d, which the supernet keeps."""
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -104,7 +102,7 @@ def folded(op: Op, weights: Weights) -> tuple[NDArray[np.float32], NDArray[np.fl
             _weight(weights, f"{op.name}.norm.{part}", shape[:1]).astype(np.float64)
             for part in ("weight", "bias", "running_mean", "running_var")
         )
-        scale = gain / np.sqrt(variance + NORM_EPSILON)
+        scale = gain / np.sqrt(variance + op.norm_eps)
         weight = weight * scale.reshape(-1, *[1] * (len(shape) - 1))
         bias = shift + ((0.0 if bias is None else bias) - mean) * scale
     return weight.astype(np.float32), None if bias is None else bias.astype(np.float32)
@@ -170,7 +168,8 @@ class _Graph:
     def _pool(self, op: Op, inputs: list[str], out: str) -> None:
         pads = [(op.kernel - 1) // 2] * 4
         kind = "AveragePool" if op.kind == "avg_pool" else "MaxPool"
-        self._node(kind, inputs, out, kernel_shape=[op.kernel] * 2, strides=[op.stride] * 2, pads=pads)
+        rounded: dict[str, Any] = {"ceil_mode": 1} if op.ceil_mode else {}
+        self._node(kind, inputs, out, kernel_shape=[op.kernel] * 2, strides=[op.stride] * 2, pads=pads, **rounded)
 
     def _linear(self, op: Op, source: str, out: str, final: bool) -> None:
         flat = out if final else f"{op.name}.flat"
@@ -183,6 +182,10 @@ class _Graph:
     def _activate(self, op: Op, raw: str, out: str) -> None:
         if op.act == "relu":
             self._node("Relu", [raw], out)
+        elif op.act == "relu6":
+            low, high = (np.array(bound, dtype=np.float32) for bound in (0, 6))
+            bounds = [self._constant(f"{op.name}.low", low), self._constant(f"{op.name}.high", high)]
+            self._node("Clip", [raw, *bounds], out)
         elif op.act == "h_swish":
             self._node("HardSwish", [raw], out)
         elif op.act == "h_sigmoid":

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from hwnas.core.files import sha256, write_json
 from hwnas.ofa_supernet.data import Split, unpack
 from hwnas.ofa_supernet.recipe import Recipe, read_recipe
-from hwnas.spaces.ofa_mbv3 import OfaMbv3
+from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
 
 if TYPE_CHECKING:
     from hwnas.ofa_supernet.network import OfaSupernet
@@ -49,7 +49,7 @@ class SupernetFolder:
         return read_recipe(self.path / RECIPE)
 
     @cached_property
-    def space(self) -> OfaMbv3:
+    def space(self) -> InvertedBottlenecks:
         """Its search space."""
         return self.recipe.open_space()
 

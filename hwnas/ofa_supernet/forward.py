@@ -15,9 +15,6 @@ from torch import Tensor
 
 from hwnas.core.net import INPUT, NetSpec, Op
 
-BN_EPS = 1e-5
-"""Batch normalisation's epsilon in the published networks."""
-
 
 @dataclass(frozen=True, eq=False)
 class Norm:
@@ -37,6 +34,12 @@ class OpWeights:
     bias: Tensor | None
     norm: Norm | None
 
+    def tensors(self) -> list[Tensor]:
+        """All that there are; each has the operator's outputs first."""
+        norm = self.norm
+        normed = [] if norm is None else [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        return [self.weight, *([] if self.bias is None else [self.bias]), *normed]
+
 
 Weights = Callable[[Op], OpWeights]
 NormFunction = Callable[[Op, Tensor, Norm], Tensor]
@@ -46,7 +49,7 @@ Convolve = Callable[[Op, Tensor, OpWeights], Tensor]
 
 def normalise(op: Op, value: Tensor, norm: Norm) -> Tensor:
     """Batch normalisation with the running statistics."""
-    return F.batch_norm(value, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=BN_EPS)
+    return F.batch_norm(value, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=op.norm_eps)
 
 
 def convolution(op: Op, source: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -88,9 +91,9 @@ def _apply(op: Op, inputs: list[Tensor], weights: Weights, convolve: Convolve, d
     if op.kind == "global_pool":
         return source.mean((2, 3), keepdim=True)
     if op.kind == "avg_pool":
-        return F.avg_pool2d(source, op.kernel, op.stride, (op.kernel - 1) // 2, count_include_pad=False)
+        return F.avg_pool2d(source, op.kernel, op.stride, (op.kernel - 1) // 2, op.ceil_mode, count_include_pad=False)
     if op.kind == "max_pool":
-        return F.max_pool2d(source, op.kernel, op.stride, (op.kernel - 1) // 2)
+        return F.max_pool2d(source, op.kernel, op.stride, (op.kernel - 1) // 2, ceil_mode=op.ceil_mode)
     if op.kind == "act":
         return source.clone()  # activations run in place, and others may read this value
     if op.kind == "zero":
@@ -106,6 +109,8 @@ def _apply(op: Op, inputs: list[Tensor], weights: Weights, convolve: Convolve, d
 def _activate(op: Op, value: Tensor) -> Tensor:
     if op.act == "relu":
         return F.relu(value, inplace=True)
+    if op.act == "relu6":
+        return F.relu6(value, inplace=True)
     if op.act == "h_swish":
         return F.hardswish(value, inplace=not torch.is_grad_enabled())  # its derivative wants the value from before
     if op.act == "h_sigmoid":

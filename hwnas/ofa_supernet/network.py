@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -18,22 +17,23 @@ from torch import Tensor, nn
 
 from hwnas.core.arch import Arch
 from hwnas.core.net import NetSpec, Op
+from hwnas.ofa_supernet.channels import middles, order_within
 from hwnas.ofa_supernet.forward import Convolve, Norm, OpWeights, plain, run
 from hwnas.ofa_supernet.static import StaticNet, stored_weights
-from hwnas.spaces.ofa_mbv3 import OfaMbv3, make_divisible
+from hwnas.spaces.elastic import ElasticSpace
 
 
 class OfaSupernet(nn.Module):
     """Shared weights of every subnet in a space; which subnet runs is an argument, never a hidden state."""
 
-    def __init__(self, space: OfaMbv3, seed: int = 0) -> None:
+    def __init__(self, space: ElasticSpace, seed: int = 0) -> None:
         super().__init__()
         self.space = space
         generator = torch.Generator().manual_seed(seed)
         full = space.lower(space.largest)
         self._full_kernel = {op.name: op.kernel for op in full.ops}
         self.full = StaticNet(full, lambda op: _fresh(op, generator))
-        self._kernels = sorted(space.layout.kernels)
+        self._kernels = sorted(space.kernels)
         for op in full.ops:
             if op.kind == "conv" and op.kernel == self._kernels[-1]:
                 owner = self.full.get_submodule(op.name)
@@ -95,51 +95,20 @@ class OfaSupernet(nn.Module):
     def sort_channels(self, elastic: Sequence[int] = ()) -> None:
         """Reorder the middle channels of every block by importance, without changing the full network.
 
-        Importance is the L1 norm of the projection's input weights, as published (once-for-all, section 3.2); the
-        expansion, depthwise, squeeze-and-excitation and projection layers are permuted together. Channels stay inside
-        the prefixes of the expansion ratios in `elastic`, so that what those were trained on stays theirs; those inside
-        squeeze-and-excitation are sorted as a whole, by what expands them, as in the published code.
+        Importance is the L1 norm of the weights that read a channel, as published (once-for-all, section 3.2). Channels
+        stay inside the prefixes of the expansions in `elastic`, so that what those were trained on stays theirs; those
+        inside squeeze-and-excitation are sorted as a whole, as in the published code.
         """
-        ops = {op.name: op for op in self.full.net.ops}
-        for name, op in ops.items():
-            if not name.endswith(".inverted_bottleneck"):
-                continue
-            block = name.removesuffix(".inverted_bottleneck")
-            widths = [make_divisible(round(op.in_channels * ratio)) for ratio in elastic]
-            importance = self.full.get_parameter(f"{block}.point_linear.weight").abs().sum((0, 2, 3))
-            has_se = f"{block}.se.reduce" in ops
-            self._permute(block, order_within(importance, widths), has_se)
-            if has_se:
-                middle = self.full.get_parameter(f"{block}.se.expand.weight").abs().sum((0, 2, 3))
-                self._permute_se(block, order_within(middle, ()))
-
-    def _permute(self, block: str, order: Tensor, has_se: bool) -> None:
-        outputs = [f"{block}.inverted_bottleneck", f"{block}.depth_conv"]
-        inputs = [f"{block}.point_linear"]
-        if has_se:
-            outputs.append(f"{block}.se.expand")
-            inputs.append(f"{block}.se.reduce")
-        for name in outputs:
-            owner = self.full.get_submodule(name)
-            tensors: list[Tensor] = [owner.get_parameter("weight")]
-            if has_se and name.endswith("expand"):
-                tensors.append(owner.get_parameter("bias"))
-            else:
-                inner = owner.get_submodule("norm")
-                tensors += [*inner.parameters(recurse=False), *inner.buffers(recurse=False)]
-            for tensor in tensors:
-                tensor.copy_(tensor[order])
-        for name in inputs:
-            weight = self.full.get_parameter(f"{name}.weight")
-            weight.copy_(weight[:, order])
-
-    def _permute_se(self, block: str, order: Tensor) -> None:
-        reduce = self.full.get_submodule(f"{block}.se.reduce")
-        for name in ("weight", "bias"):
-            tensor = reduce.get_parameter(name)
-            tensor.copy_(tensor[order])
-        expand = self.full.get_parameter(f"{block}.se.expand.weight")
-        expand.copy_(expand[:, order])
+        for middle in middles(self.full.net):
+            importance = stored_weights(middle.readers[0], self.full).weight.abs().sum((0, 2, 3))
+            ends = [] if middle.width is None else [middle.width(expansion) for expansion in elastic]
+            order = order_within(importance, ends)
+            for op in middle.writers:
+                for tensor in stored_weights(op, self.full).tensors():
+                    tensor.copy_(tensor[order])
+            for op in middle.readers:
+                weight = stored_weights(op, self.full).weight
+                weight.copy_(weight[:, order])
 
 
 class Subnet(nn.Module):
@@ -153,15 +122,6 @@ class Subnet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N x classes) of images (N x C x H x W)."""
         return run(self.net, self._shared[0].weights, images)
-
-
-def order_within(importance: Tensor, prefixes: Sequence[int]) -> Tensor:
-    """Indices of C channels, most important first, none moved across the end of a prefix (a number of channels)."""
-    ends = sorted({0, len(importance), *(end for end in prefixes if end < len(importance))})
-    parts = [
-        torch.argsort(importance[start:end], descending=True, stable=True) + start for start, end in pairwise(ends)
-    ]
-    return torch.cat(parts)
 
 
 def _fresh(op: Op, generator: torch.Generator) -> OpWeights:

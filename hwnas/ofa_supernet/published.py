@@ -24,7 +24,7 @@ from hwnas.core.folders import replacing
 from hwnas.ofa_supernet.folder import CARD, HASHES, PREDICTOR, WEIGHTS
 from hwnas.ofa_supernet.source import Source, read_source
 from hwnas.spaces import load
-from hwnas.spaces.ofa_mbv3 import OfaMbv3
+from hwnas.spaces.elastic import ElasticSpace
 
 if TYPE_CHECKING:
     from hwnas.ofa_supernet.network import OfaSupernet
@@ -33,8 +33,10 @@ SOURCE = "source.toml"
 PUBLISHED = {
     "ofa-mbv3-w1.0": "ofa_mbv3/w1.0",
     "ofa-mbv3-w1.2": "ofa_mbv3/w1.2",
+    "ofa-proxyless-w1.3": "ofa_proxyless/w1.3",
+    "ofa-resnet50": "ofa_resnet50",
 }
-"""The released once-for-all supernets whose spaces are here: a folder's name, and what its space's id begins with."""
+"""The released once-for-all supernets: the name of a folder, and what its space's id begins with."""
 RESOLUTION = 224
 """Images are so large unless another size is asked for: what published accuracies are mostly told for."""
 
@@ -56,7 +58,7 @@ class PublishedFolder:
         return read_source(self.path / SOURCE)
 
     @cached_property
-    def space(self) -> OfaMbv3:
+    def space(self) -> ElasticSpace:
         """Its search space."""
         return load(self.source.space, classes=self.source.classes, in_channels=len(self.source.mean))
 

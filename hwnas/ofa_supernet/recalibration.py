@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hwnas.core.net import NetSpec, Op
-from hwnas.ofa_supernet.forward import BN_EPS, OpWeights, Weights, convolution, run
+from hwnas.ofa_supernet.forward import OpWeights, Weights, convolution, run
 from hwnas.ofa_supernet.static import StaticNet
 
 PART_BYTES = 1 << 19
@@ -65,7 +65,7 @@ def _normalised(op: Op, source: Tensor, held: OpWeights) -> tuple[Tensor, Moment
     widens = op.kernel == op.stride == op.groups == 1 and op.out_shape[0] > op.in_channels
     value = None if widens else convolution(op, source, held.weight, held.bias)
     mean, var = projected_moments(source, held.weight) if value is None else moments(value)
-    wide = held.norm.weight / torch.sqrt(var + BN_EPS)
+    wide = held.norm.weight / torch.sqrt(var + op.norm_eps)
     scale, shift = wide.to(source.dtype), (held.norm.bias - mean * wide).to(source.dtype)
     if value is None:
         value = convolution(op, source, held.weight * scale[:, None, None, None], shift)

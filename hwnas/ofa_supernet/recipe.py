@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hwnas.core.errors import InputError
 from hwnas.ofa_supernet.data import READERS
-from hwnas.spaces import load
-from hwnas.spaces.ofa_mbv3 import OfaMbv3
+from hwnas.spaces import load_bottlenecks
+from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
 
 
 class _Table(BaseModel):
@@ -96,9 +96,9 @@ class Recipe(_Table):
             return self.batch
         return max(2, min(self.batch, self.pixels_per_step // resolution**2))
 
-    def open_space(self) -> OfaMbv3:
+    def open_space(self) -> InvertedBottlenecks:
         """The space with this data set's classes and channels."""
-        return load(self.space, classes=len(self.labels), in_channels=len(self.mean))
+        return load_bottlenecks(self.space, classes=len(self.labels), in_channels=len(self.mean))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -133,7 +133,7 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
-def _check_stage(path: Path, stage: Stage, space: OfaMbv3) -> None:
+def _check_stage(path: Path, stage: Stage, space: InvertedBottlenecks) -> None:
     layout = space.layout
     for key in ("kernels", "expansions", "depths", "resolutions"):
         known: tuple[int, ...] = getattr(layout, key)

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from hwnas.core.arch import Arch
 from hwnas.ofa_supernet.recipe import Stage
-from hwnas.spaces.ofa_mbv3 import OfaMbv3
+from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
 
 
 class StageSampler:
     """Draws architectures from the options that are elastic in one stage."""
 
-    def __init__(self, space: OfaMbv3, stage: Stage) -> None:
+    def __init__(self, space: InvertedBottlenecks, stage: Stage) -> None:
         self.space = space
         elastic = {"kernel": stage.kernels, "expansion": stage.expansions, "depth": stage.depths}
         self._allowed: list[NDArray[np.int64]] = []

@@ -35,7 +35,7 @@ from hwnas.ofa_supernet import checkpoint
 from hwnas.ofa_supernet.data import READERS, Split
 from hwnas.ofa_supernet.evaluate import accuracy, inputs
 from hwnas.ofa_supernet.folder import CURVE, RECIPE, WEIGHTS, SupernetFolder
-from hwnas.ofa_supernet.forward import BN_EPS, Norm, normalised_by
+from hwnas.ofa_supernet.forward import Norm, normalised_by
 from hwnas.ofa_supernet.network import OfaSupernet
 from hwnas.ofa_supernet.recalibration import recalibrate, set_statistics
 from hwnas.ofa_supernet.recipe import Recipe, Stage, read_recipe
@@ -299,7 +299,7 @@ def training_norm(op: Op, value: Tensor, norm: Norm) -> Tensor:
         norm.bias,
         training=True,
         momentum=BN_MOMENTUM,
-        eps=BN_EPS,
+        eps=op.norm_eps,
     )
 
 

@@ -13,7 +13,6 @@ from hwnas.latency.lut import TableSum
 from hwnas.luts.build import JOURNAL, TABLE
 from hwnas.luts.published import import_table
 from hwnas.luts.table import Imported, LatencyTable, Provenance
-from hwnas.spaces.ofa_mbv3 import LAYOUTS
 
 if TYPE_CHECKING:
     from hwnas.workspace import Workspace
@@ -36,7 +35,7 @@ class ImportReport:
     def reachable_ms(self) -> tuple[float, float] | None:
         """Least and greatest sum of a network of the space whose rows are all there; None where it has no space."""
         space = self.table.provenance.space
-        return TableSum(spaces.load(space), self.table).reachable() if space in LAYOUTS else None
+        return TableSum(spaces.load(space), self.table).reachable() if space in spaces.known() else None
 
     def to_json(self) -> dict[str, Any]:
         """The document of `hwnas import lut --json`."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hwnas.core.errors import InputError
+from hwnas.spaces import ofa_mbv3, ofa_proxyless, ofa_resnet50
+from hwnas.spaces.elastic import ElasticSpace, Layout
+from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
 from hwnas.spaces.nasbench201 import NasBench201
-from hwnas.spaces.ofa_mbv3 import LAYOUTS, OfaMbv3
 
+FAMILIES: tuple[Mapping[str, Layout], ...] = (ofa_mbv3.LAYOUTS, ofa_proxyless.LAYOUTS, ofa_resnet50.LAYOUTS)
+"""Once-for-all spaces by their ids, family by family; a layout makes its space."""
 ONE_SIZE = re.compile(r"(?P<width>.+)-r(?P<size>[1-9]\d*)(?P<version>/v\d+)")
 """The id of a space for images of one size, such as ``ofa_mbv3/w1.0-r224/v1``: all else is as without the suffix."""
 SIZES = range(32, 513, 4)
 """Sizes of images that a space can be made for, in pixels; the released networks use multiples of 4 from 128 to 260."""
 
 
-def load(space_id: str, classes: int | None = None, in_channels: int | None = None) -> OfaMbv3:
+def load(space_id: str, classes: int | None = None, in_channels: int | None = None) -> ElasticSpace:
     """The once-for-all space of this id, such as ``ofa_mbv3/w1.0/v1``, or at one size ``ofa_mbv3/w1.0-r224/v1``.
 
     `classes` and `in_channels` default to the space's own.
@@ -25,9 +30,9 @@ def load(space_id: str, classes: int | None = None, in_channels: int | None = No
     """
     fixed = ONE_SIZE.fullmatch(space_id)
     name = space_id if fixed is None else fixed["width"] + fixed["version"]
-    if name not in LAYOUTS:
-        raise InputError(f"no space is called {space_id!r}: choose one of {', '.join(LAYOUTS)}")
-    layout = LAYOUTS[name]
+    layout = next((family[name] for family in FAMILIES if name in family), None)
+    if layout is None:
+        raise InputError(f"no space is called {space_id!r}: choose one of {', '.join(known())}")
     if fixed is not None:
         size = int(fixed["size"])
         if size not in SIZES:
@@ -36,7 +41,24 @@ def load(space_id: str, classes: int | None = None, in_channels: int | None = No
                 f"{SIZES[-1]}"
             )
         layout = replace(layout, resolutions=(size,))
-    return OfaMbv3(space_id, layout, classes or layout.classes, in_channels or layout.in_channels)
+    return layout.space(space_id, classes or layout.classes, in_channels or layout.in_channels)
+
+
+def load_bottlenecks(space_id: str, classes: int | None = None, in_channels: int | None = None) -> InvertedBottlenecks:
+    """The same, of inverted bottlenecks.
+
+    Raises:
+        InputError: it has other blocks, or is none.
+    """
+    space = load(space_id, classes, in_channels)
+    if not isinstance(space, InvertedBottlenecks):
+        raise InputError(f"{space_id} has other blocks than inverted bottlenecks: choose a space that has them")
+    return space
+
+
+def known() -> tuple[str, ...]:
+    """The ids of all once-for-all spaces."""
+    return tuple(name for family in FAMILIES for name in family)
 
 
 def nas_bench_201(space_id: str, classes: int = 10, in_channels: int = 3) -> NasBench201:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hwnas.core.net import INPUT, Activation, NetSpec, Op, Shape
+from hwnas.core.net import INPUT, NORM_EPS, Activation, NetSpec, Op, Shape
 
 
 class Builder:
@@ -13,8 +13,9 @@ class Builder:
     Operators carry the `block` that is set when they are added.
     """
 
-    def __init__(self, input_shape: Shape) -> None:
+    def __init__(self, input_shape: Shape, norm_eps: float = NORM_EPS) -> None:
         self._input_shape = input_shape
+        self._norm_eps = norm_eps
         self._ops: list[Op] = []
         self.block = ""
 
@@ -48,8 +49,10 @@ class Builder:
         entry = self._entry(source)
         channels, height, width = self.shape_of(entry)
         out = (filters, -(-height // stride), -(-width // stride))
-        block = self.block
-        return self._append(Op("conv", name, (entry,), channels, out, kernel, stride, groups, bias, norm, act, block))
+        shape = (kernel, stride, groups)
+        return self._append(
+            Op("conv", name, (entry,), channels, out, *shape, bias, norm, act, self.block, self._norm_eps)
+        )
 
     def squeeze_excite(self, name: str, middle: int) -> int:
         """Scale the newest value's channels by what a small network makes of their means (Hu et al., CVPR 2018)."""
@@ -76,10 +79,10 @@ class Builder:
         channels, out = self.shape[0], (features, 1, 1)
         return self._append(Op("linear", name, (self.last,), channels, out, bias=True, block=self.block))
 
-    def add(self, name: str, first: int, second: int | None = None) -> int:
+    def add(self, name: str, first: int, second: int | None = None, act: Activation = "none") -> int:
         entry = self._entry(second)
         shape = self.shape_of(entry)
-        return self._append(Op("add", name, (first, entry), shape[0], shape, block=self.block))
+        return self._append(Op("add", name, (first, entry), shape[0], shape, act=act, block=self.block))
 
     def act(self, name: str, act: Activation, source: int | None = None) -> int:
         return self._elementwise("act", name, source, act)

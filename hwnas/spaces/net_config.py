@@ -1,4 +1,4 @@
-"""Published ``net.config`` files, once-for-all's JSON form of one network, as architectures.
+"""Published ``net.config`` files, once-for-all's and ProxylessNAS's JSON form of one network, as architectures.
 
 A file lists the blocks that a network has; at which position of a space each stands is found from front to back. Every
 number that the file tells must be the space's own, so that what comes out computes the very same.
@@ -17,10 +17,11 @@ from hwnas.core.errors import InputError
 from hwnas.core.net import Op
 from hwnas.core.protocols import SearchSpace, Slot
 from hwnas.spaces import load
-from hwnas.spaces.ofa_mbv3 import OfaMbv3, make_divisible
+from hwnas.spaces.elastic import ElasticSpace, make_divisible
 
 FAMILIES = {
     "MobileNetV3": ("ofa_mbv3/w1.0", "ofa_mbv3/w1.2"),
+    "ProxylessNASNets": ("ofa_proxyless/w1.3",),
 }
 """What a file calls its network, and the released spaces that it may be of."""
 VERSION = "v1"
@@ -100,7 +101,7 @@ class Config:
             raise _no_config()
         return made
 
-    def spaces(self, resolution: int) -> list[OfaMbv3]:
+    def spaces(self, resolution: int) -> list[ElasticSpace]:
         """The released spaces that it may be of; at that one size where they do not have it among others.
 
         Raises:
@@ -223,4 +224,6 @@ def _misfit(config: Config, index: int, space: SearchSpace) -> Misfit:
 
 
 def _no_config() -> InputError:
-    return InputError("no net.config of once-for-all: want a JSON object with name, first_conv, blocks and classifier")
+    return InputError(
+        "no net.config of once-for-all or ProxylessNAS: want a JSON object with name, first_conv, blocks and classifier"
+    )

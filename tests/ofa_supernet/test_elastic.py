@@ -11,7 +11,8 @@ from tiny_space import scrambled
 from torch import Tensor
 
 from hwnas.core.arch import Arch
-from hwnas.ofa_supernet.network import OfaSupernet, order_within
+from hwnas.ofa_supernet.channels import order_within
+from hwnas.ofa_supernet.network import OfaSupernet
 from hwnas.spaces.ofa_mbv3 import OfaMbv3
 
 

@@ -12,7 +12,7 @@ from hwnas.core.additive import Additive, BlockIndex
 from hwnas.core.errors import InputError
 from hwnas.luts.published.once_for_all import Dialect, keys
 from hwnas.luts.published.timing import Timing, total
-from hwnas.spaces.ofa_mbv3 import OfaMbv3
+from hwnas.spaces.elastic import ElasticSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +45,14 @@ def match(space_id: str, dialect: Dialect, published: Mapping[str, Timing], reso
     return _at(space, able, dialect, published)
 
 
-def _ends_lacking(space: OfaMbv3, size: int, dialect: Dialect, published: Mapping[str, Timing]) -> list[str]:
+def _ends_lacking(space: ElasticSpace, size: int, dialect: Dialect, published: Mapping[str, Timing]) -> list[str]:
     """Keys of stem and head that are missing: every network at this size has both, so most sizes are soon told."""
     option = space.layout.resolutions.index(size)
     ends = [space.block(slot, (option,)) for slot in space.slots() if slot.genes == (0,)]
     return [key for net in ends if net is not None for key in keys(net, dialect) if key not in published]
 
 
-def _at(space: OfaMbv3, sizes: list[int], dialect: Dialect, published: Mapping[str, Timing]) -> Match:
+def _at(space: ElasticSpace, sizes: list[int], dialect: Dialect, published: Mapping[str, Timing]) -> Match:
     space = replace(space, layout=replace(space.layout, resolutions=tuple(sizes)))
     index = BlockIndex(space)
     ways = {net.key(): keys(net, dialect) for net in index.nets}
@@ -69,7 +69,7 @@ def _at(space: OfaMbv3, sizes: list[int], dialect: Dialect, published: Mapping[s
     )
 
 
-def _whole_sizes(space: OfaMbv3, lacking: Additive) -> tuple[int, ...]:
+def _whole_sizes(space: ElasticSpace, lacking: Additive) -> tuple[int, ...]:
     """The resolution is gene 0 and decides every slot."""
     return tuple(
         size
