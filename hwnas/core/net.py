@@ -13,6 +13,8 @@ from typing import Literal
 
 OpKind = Literal["conv", "linear", "avg_pool", "max_pool", "global_pool", "add", "mul", "act", "zero"]
 Activation = Literal["none", "relu", "relu6", "h_swish", "h_sigmoid"]
+COMPARISONS: tuple[Activation, ...] = ("relu", "relu6")
+"""Activations that only compare: runtimes make them on the way out of the operator before."""
 Shape = tuple[int, int, int]
 """Channels, height, width of one image's activation."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.core.metrics import Floats
-from hwnas.core.net import INPUT, NetSpec, Op
+from hwnas.core.net import COMPARISONS, INPUT, NetSpec, Op
 from hwnas.latency.op_features import measures, needed, operator_class
 
 SIZES = ("macs", "read", "written", "weights")
@@ -113,7 +113,8 @@ def _of_operators(net: NetSpec, kept: Sequence[int]) -> Graph:
         if op.kind == "act":
             terms[index] = terms[op.inputs[0]]
             continue
-        if op.kind == "add" and [net.ops[reader].kind for reader in readers.get(index, ())] == ["add"]:
+        alone = [net.ops[reader].kind for reader in readers.get(index, ())] == ["add"]
+        if op.kind == "add" and op.act == "none" and alone:
             terms[index] = sources
             continue
         node = len(classes)
@@ -127,7 +128,7 @@ def _of_operators(net: NetSpec, kept: Sequence[int]) -> Graph:
 
 def _count(classes: dict[str, int], net: NetSpec, index: int) -> None:
     op = net.ops[index]
-    names = [operator_class(op)] + ([op.act] if op.act not in ("none", "relu") and op.kind != "act" else [])
+    names = [operator_class(op)] + ([op.act] if op.act not in ("none", *COMPARISONS) and op.kind != "act" else [])
     for name in names:
         classes[name] = classes.get(name, 0) + 1
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.core.metrics import Floats
-from hwnas.core.net import NetSpec, Op
+from hwnas.core.net import COMPARISONS, NetSpec, Op
 
 View = Literal["written", "read"]
 VIEWS: tuple[View, ...] = ("written", "read")
@@ -63,7 +63,7 @@ def totals(net: NetSpec, view: View = "read") -> dict[str, float]:
     for index in needed(net) if view == "read" else range(len(net.ops)):
         op = net.ops[index]
         own = {f"{operator_class(op)}: {name}": value for name, value in measures(net, op).items()}
-        if op.act not in ("none", "relu"):
+        if op.act not in ("none", *COMPARISONS):
             own |= {f"{op.act}: count": 1.0, f"{op.act}: written": math.prod(op.out_shape) / MILLION}
         for name, value in own.items():
             found[name] = found.get(name, 0.0) + value

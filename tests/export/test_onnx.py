@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from hwnas.core.net import NetSpec, Op
 from hwnas.export.onnx import OPSET, build, random_weights
+from hwnas.ofa_supernet.forward import run
 
 
 def _run(data: bytes, inputs: Any) -> Any:
@@ -48,11 +50,28 @@ def test_a_block_ends_in_output(net: NetSpec) -> None:
 def test_activations_worked_by_hand() -> None:
     points = np.array([-4, -3, -1, 0, 1, 3, 4], dtype=np.float32).reshape(1, 1, 1, -1)
     gate = np.clip(points + 3, 0, 6) / 6
-    for act, wanted in (("h_swish", points * gate), ("h_sigmoid", gate), ("relu", np.maximum(points, 0))):
+    points[..., -1] = 7
+    gate[..., -1] = 1
+    capped = {"relu": np.maximum(points, 0), "relu6": np.clip(points, 0, 6)}
+    for act, wanted in (("h_swish", points * gate), ("h_sigmoid", gate), *capped.items()):
         op = Op("conv", "c", (-1,), 1, (1, 1, 7), act=act)  # type: ignore[arg-type]
         weights = {"c.weight": np.ones((1, 1, 1, 1), dtype=np.float32)}
         got = _run(build(NetSpec((1, 1, 7), (op,)), weights), points)
         np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["avg_pool", "max_pool"])
+def test_pools_of_an_odd_size_worked_by_hand(kind: str) -> None:
+    """Of an even kernel the last window holds what is left; of an odd one what is padded does not count."""
+    points = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)
+    made = {"avg_pool": np.mean, "max_pool": np.max}[kind]
+    for kernel, starts in ((2, (0, 2)), (3, (-1, 1))):
+        op = Op(kind, "p", (-1,), 1, (1, 2, 2), kernel, 2)  # type: ignore[arg-type]
+        ranges = [slice(max(start, 0), start + kernel) for start in starts]
+        wanted = [[made(points[0, 0, rows, columns]) for columns in ranges] for rows in ranges]
+        net = NetSpec((1, 3, 3), (op,))
+        np.testing.assert_allclose(_run(build(net), points)[0, 0], wanted, rtol=1e-6)
+        np.testing.assert_allclose(run(net, lambda op: None, torch.tensor(points)).reshape(2, 2), wanted, rtol=1e-6)
 
 
 def test_folding_worked_by_hand() -> None:

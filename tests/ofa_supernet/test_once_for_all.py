@@ -18,6 +18,8 @@ from torch import Tensor
 from hwnas import spaces
 from hwnas.core.arch import Arch
 from hwnas.core.count import macs, params
+from hwnas.export.exporter import OnnxExporter
+from hwnas.export.verify import open_session
 from hwnas.ofa_supernet import official
 from hwnas.ofa_supernet.network import OfaSupernet
 from hwnas.ofa_supernet.official_layouts import RESOLUTIONS
@@ -147,3 +149,13 @@ def test_counts_and_layers_of_a_released_network(name: str) -> None:
     full = {op.name: list(op.weight_shape) for op in space.lower(space.largest).ops if op.weight_shape}
     published = [shape for shape in SHAPES["released"][name].values() if len(shape) == 4]
     assert sorted(shape for shape in full.values() if len(shape) == 4) == sorted(published)
+
+
+@records("recalibrated")
+def test_an_exported_file_computes_what_the_original_does(network: str, record: Record, tmp_path: Path) -> None:
+    for shape in NARROW[network]["images"]:
+        module, size = extracted(network, record, torch.float32, shape[-1]), shape[-1]
+        OnnxExporter().export(module.net, module, tmp_path / "net.onnx", {})
+        inputs = {"image": images(network, shape, torch.float32).numpy()}
+        [got] = open_session(tmp_path / "net.onnx", 1).run(None, inputs)
+        assert_equal(torch.from_numpy(got), network, "extracted", record, size)
