@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 from functools import cache
@@ -71,3 +72,12 @@ def published_configs() -> dict[str, dict[str, Any]]:
 
     frame = pd.read_parquet(Path(DATA) / "ofa_specialized" / "ofa_specialized_nets.parquet")
     return {name: json.loads(text) for name, text in zip(frame.net_id, frame.net_config, strict=True)}
+
+
+@cache
+def proxyless_configs() -> dict[str, dict[str, Any]]:
+    """ProxylessNAS's own networks, which no released supernet contains; none where there is no data."""
+    if not DATA:
+        return {}
+    with gzip.open(Path(DATA) / "ofa_specialized" / "proxyless_net_configs.json.gz") as file:
+        return {record["net"]: record["config"] for record in json.load(file)}

@@ -13,6 +13,8 @@ import torch
 from oracles import weights
 from released_models import random_model
 
+from hwnas.evaluators.released import MOBILENET_V3, Released
+
 SHAPES: dict[str, dict[str, dict[str, list[int]]]] = json.loads(
     gzip.decompress((Path(__file__).parent / "ofa_supernet/once_for_all/shapes.json.gz").read_bytes())
 )
@@ -31,9 +33,9 @@ def checkpoint(path: Path, shapes: dict[str, list[int]] | None = None, classes: 
     return path
 
 
-def predictor_file(path: Path, seed: int = 0) -> Path:
-    """The accuracy model of MobileNetV3 in the published form, as .npz or .safetensors."""
-    model = random_model(seed=seed)
+def predictor_file(path: Path, seed: int = 0, released: Released = MOBILENET_V3) -> Path:
+    """An accuracy model in the published form, by default MobileNetV3's, as .npz or .safetensors."""
+    model = random_model(released, seed)
     if path.suffix == ".npz":
         np.savez(path, **model)  # type: ignore[arg-type]
     else:

@@ -34,7 +34,7 @@ def arch(
 ) -> None:
     """Find the network of FILE, a net.config in JSON, in a search space here.
 
-    Reads the networks of once-for-all's MobileNetV3. The network must be in the space block by block;
+    Reads the networks of once-for-all's MobileNetV3 and ProxylessNAS. The network must be in the space block by block;
     where it is not, the first block that does not fit is named. A workspace is needed for --supernet alone.
 
     \b

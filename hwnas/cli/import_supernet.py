@@ -31,13 +31,13 @@ def _resolution_option(function: Function) -> Function:
 def supernet(file: Path, name: str | None, resolution: int | None, workspace_path: Path, as_json: bool) -> None:
     """Import the weights of a published once-for-all supernet from FILE, the checkpoint as it was released.
 
-    MobileNetV3 at widths 1.0 and 1.2; which it is, the weights tell. Nothing is downloaded, and no code in the file is
-    run.
+    MobileNetV3 at widths 1.0 and 1.2, ProxylessNAS at 1.3, and ResNet-50; which it is, the weights tell. Nothing is
+    downloaded, and no code in the file is run.
 
     \b
     Examples:
       hwnas import supernet ofa_mbv3_d234_e346_k357_w1.0
-      hwnas import supernet ofa_mbv3_d234_e346_k357_w1.2 --resolution 176 --name mbv3-176
+      hwnas import supernet ofa_proxyless_d234_e346_k357_w1.3 --resolution 176 --name proxyless-176
     """
     with quiet_stdout():
         from hwnas.workspace import Workspace
@@ -55,13 +55,13 @@ def supernet(file: Path, name: str | None, resolution: int | None, workspace_pat
 def predictor(file: Path, supernet: str | None, resolution: int | None, workspace_path: Path, as_json: bool) -> None:
     """Import a published once-for-all accuracy predictor from FILE: .pth, .npz or .safetensors.
 
-    It is enough for `hwnas specialize --arch-only`, without the supernet's weights. The one for MobileNetV3, which is
-    the one that is read, serves the widths 1.0 and 1.2; name the one that is meant.
+    It is enough for `hwnas specialize --arch-only`, without the supernet's weights. The one for MobileNetV3 serves the
+    widths 1.0 and 1.2; name the one that is meant. The other that was published is ResNet-50's.
 
     \b
     Examples:
       hwnas import predictor acc_predictor.pth --supernet ofa-mbv3-w1.2
-      hwnas import predictor acc_predictor.npz --resolution 160
+      hwnas import predictor ofa_resnet50_acc_predictor.pth --resolution 160
     """
     with quiet_stdout():
         from hwnas.workspace import Workspace
@@ -80,6 +80,8 @@ def _text(document: dict[str, Any], part: str) -> str:
     if document["accuracy_model"] is not None:
         lines.append(f"  predictor {document['accuracy_model']}: {document['accuracy_note']}")
         lines.append(f"  next      hwnas specialize --supernet {name} --arch-only --latency 20ms")
+    elif document["ranked"]:
+        lines.append(f"  next      hwnas import predictor FILE --supernet {name}")
     else:
-        lines.append(f"  next      hwnas import predictor FILE --supernet {name}, where one is published")
+        lines.append("  note      no accuracy predictor was published for it: its subnets can be measured, not ranked")
     return "\n".join(lines)

@@ -95,7 +95,33 @@ MOBILENET_V3 = Released(
 )
 """``acc_predictor.pth`` of the once-for-all tutorial, which takes kernels, then expansions, then the resolution."""
 
-RELEASED = (MOBILENET_V3,)
+RESNET_50 = Released(
+    name="published accuracy model of once-for-all ResNet-50",
+    spaces=("ofa_resnet50",),
+    inputs=(
+        RESOLUTION,
+        "stem.depth",
+        *(f"{part}.width" for part in ("stem.middle", "stem", "unit0", "unit1", "unit2", "unit3")),
+        *(f"unit{unit}.block{place}.expansion" for unit, depth in enumerate((4, 4, 6, 4)) for place in range(depth)),
+    ),
+    resolutions=(128, 144, 160, 176, 192, 224, 240, 256),
+    columns=82,
+    layers=(*((f"layers.{index}.0.weight", f"layers.{index}.0.bias") for index in range(3)), ("layers.3.weight", None)),
+    constant="base_acc",
+    rmse=None,
+    note=(
+        "it ranks and is no ImageNet accuracy: fitted on images held out of the training set, it is some points too "
+        "high, and nobody has published by how much, nor how well it ranks"
+    ),
+)
+"""``ofa_resnet50_acc_predictor.pth``, whose resolutions are those of the tutorial that comes with it."""
+
+RELEASED = (MOBILENET_V3, RESNET_50)
+
+
+def is_ranked(space_id: str) -> bool:
+    """Whether a model was released for the networks of a space."""
+    return any(space_id.startswith(released.spaces) for released in RELEASED)
 
 
 def recognised(arrays: Arrays) -> Released:

@@ -10,7 +10,7 @@ from hwnas.core.errors import InputError
 from hwnas.core.net import NetSpec
 from hwnas.evaluators.arrays import read_arrays
 from hwnas.evaluators.published import PublishedPredictor
-from hwnas.evaluators.released import recognised
+from hwnas.evaluators.released import is_ranked, recognised
 from hwnas.ofa_supernet.published import PUBLISHED, RESOLUTION, PublishedFolder, space_id, write_part
 from hwnas.ofa_supernet.source import MEAN, Origin, Source
 from hwnas.pipeline.supernets import load_predictor, stored
@@ -42,6 +42,7 @@ class ImportedSupernet:
             "predictor": None if source.predictor is None else source.predictor.model_dump(),
             "accuracy_model": None if predictor is None else predictor.name,
             "accuracy_note": None if predictor is None else predictor.note,
+            "ranked": is_ranked(source.space),
         }
 
 

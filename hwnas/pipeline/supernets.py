@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hwnas.core.errors import InputError
 from hwnas.core.protocols import Predictor
+from hwnas.evaluators.released import is_ranked
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.ofa_supernet.published import PUBLISHED, SOURCE, PublishedFolder
 from hwnas.ofa_supernet.stored import StoredSupernet, SupernetWithImages
@@ -23,8 +24,9 @@ def open_supernet(workspace: Workspace, name: str | None = None) -> StoredSupern
     """
     name = workspace.settings.supernet if name is None else name
     if name in PUBLISHED and name not in workspace.supernet_names():
+        first = f"predictor FILE --supernet {name}" if is_ranked(PUBLISHED[name]) else "supernet FILE"
         raise InputError(
-            f"{name} was not imported yet: 'hwnas import predictor FILE --supernet {name}' makes it "
+            f"{name} was not imported yet: 'hwnas import {first}' makes it "
             "(docs/published-supernets.md says where FILE is published)"
         )
     return stored(workspace.supernet_folder(name))
@@ -59,6 +61,10 @@ def load_predictor(supernet: StoredSupernet) -> Predictor:
 
     if isinstance(supernet, SupernetFolder):
         return AccuracyPredictor.load(supernet.space, supernet.predictor_path)
+    if not supernet.predictor_path.exists() and not is_ranked(supernet.space.id):
+        raise InputError(
+            f"{supernet.path} has no accuracy predictor, and none was published for it: its subnets cannot be ranked"
+        )
     if not supernet.predictor_path.exists():
         name = supernet.path.name
         raise InputError(

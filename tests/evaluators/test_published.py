@@ -21,7 +21,8 @@ from hwnas.core.errors import InputError
 from hwnas.core.genetics import sample
 from hwnas.evaluators.arrays import read_arrays
 from hwnas.evaluators.published import PublishedPredictor
-from hwnas.evaluators.released import MOBILENET_V3
+from hwnas.evaluators.released import MOBILENET_V3, RESNET_50
+from hwnas.ofa_supernet import official
 from hwnas.spaces.ofa_mbv3 import OfaMbv3
 
 SPACE = spaces.load("ofa_mbv3/w1.0/v1")
@@ -78,6 +79,44 @@ def test_inputs_are_those_of_the_original_code(record: dict[str, Any]) -> None:
     assert len(columns) == record["tutorial"]["features"]
     assert np.flatnonzero(columns).tolist() == record["tutorial"]["ones"]
     assert set(columns.tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("record", FEATURES["resnet50"], ids=lambda record: record["name"])
+def test_inputs_of_resnet_are_those_of_the_original_code(record: dict[str, Any]) -> None:
+    """But for the resolution's, which were frozen for a list of sizes that the released model does not have."""
+    space = spaces.load("ofa_resnet50/v1")
+    genes = official.resnet50_arch(**record["arch"]).genes
+    [canonical] = space.canonical(np.array([[0, *genes[1:]]], dtype=np.int16))
+    [columns] = PublishedPredictor.of(space, random_model(RESNET_50)).columns(ArchBatch(space.id, canonical[None]))
+    middle = record["arch"]["w"][0]
+    same = {10 + middle: 10 if middle < 2 else 12}  # two of the stem's three middles are one width
+    wanted = [same.get(one, one) for one in record["nas"]["ones"] if one >= 8]
+    assert np.flatnonzero(columns).tolist() == [0, *wanted]
+    assert len(columns) == record["nas"]["features"]
+
+
+def test_layers_of_resnet_are_applied_in_order() -> None:
+    space, weights = spaces.load("ofa_resnet50/v1"), random_model(RESNET_50)
+    batch, predictor = sample(space, 50, np.random.default_rng(1)), PublishedPredictor.of(space, weights)
+    values = predictor.columns(batch).astype(np.float64)
+    for index in range(3):
+        values = np.maximum(values @ weights[f"layers.{index}.0.weight"].T + weights[f"layers.{index}.0.bias"], 0)
+    wanted = (values @ weights["layers.3.weight"].T)[:, 0] + 0.8
+    np.testing.assert_allclose(predictor.evaluate(batch), wanted, atol=1e-6)
+    assert predictor.rmse is None
+
+
+@needs_data
+def test_the_published_model_of_resnet_grows_with_the_network() -> None:
+    """Sizes of images are in ascending order, whatever they are: more pixels are better until they are enough."""
+    space = spaces.load("ofa_resnet50/v1")
+    predictor = PublishedPredictor.of(space, read_arrays(real("ofa_resnet50_acc_predictor.npz")))
+    genes = np.array([space.smallest.genes] * 8, dtype=np.int16)
+    genes[:, 0] = np.arange(8)
+    by_size = predictor.evaluate(ArchBatch(space.id, genes))
+    assert (np.diff(by_size[:6]) > 0).all()
+    smallest, largest = predictor.evaluate(ArchBatch.of([space.smallest, space.largest]))
+    assert smallest < largest < 0.9
 
 
 def test_layers_are_applied_in_order(predictor: PublishedPredictor, batch: ArchBatch) -> None:

@@ -44,6 +44,14 @@ def test_parallel_paths_end_in_one_sum() -> None:
     assert found.sizes[3] == pytest.approx((0, VALUES, VALUES, 0))
 
 
+def test_a_sum_that_is_cut_off_below_zero_stays_a_sum_of_its_own() -> None:
+    net = Builder((4, 8, 8))
+    entry = net.conv("a", 4, act="relu6")
+    first = net.add("first", entry, net.conv("b", 4), act="relu")
+    net.add("second", first, net.conv("c", 4, source=entry))
+    assert graph(net.build()).classes == tuple(map(one, ["input", "conv 1x1", "conv 1x1", "add", "conv 1x1", "add"]))
+
+
 def test_a_value_that_is_added_to_itself_has_two_edges() -> None:
     found = graph(CELLS.cell((CONV_1X1, NONE, SKIP, NONE, SKIP, SKIP)))
     assert found.classes == (one("input"), one("conv 1x1"), one("add"))

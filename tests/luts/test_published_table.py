@@ -205,6 +205,8 @@ def test_what_does_not_belong_together(tmp_path: Path) -> None:
         import_table([ofa, mobile], "phone")
     with pytest.raises(InputError, match="blocks are of no space here: leave out --space"):
         import_table([mobile], "phone", space=SPACE.id)
+    with pytest.raises(InputError, match="ofa_resnet50/v1 has other blocks than inverted bottlenecks"):
+        import_table([ofa], "phone", space="ofa_resnet50/v1")
     with pytest.raises(InputError, match="leave out --resolution"):
         import_table([mobile], "phone", resolution=224)
     with pytest.raises(InputError, match=r"no network of ofa_mbv3/w1.0/v1 is whole"):

@@ -58,6 +58,7 @@ def test_a_recipe_reads(tmp_path: Path) -> None:
         ("kernels = [3, 5, 7]", "depths = [9]", r"depths of stage 'kernel' are some of \(2, 3, 4\), not \[9\]"),
         ("fashion-mnist", "mnist", "dataset is one of fashion-mnist, not 'mnist'"),
         ("small/v1", "small/v9", "no space is called 'ofa_mbv3/small/v9'"),
+        ("ofa_mbv3/small/v1", "ofa_resnet50/v1", "has other blocks than inverted bottlenecks"),
         ("batch = 64", "batch = ", "is no TOML: "),
         ("batch = 64", "batch = 64\nbatch = 65", "is no TOML: "),
         ("batch = 64", "teacher_resolution = 47", r"teacher_resolution is one of \(32, .*, not 47"),

@@ -19,6 +19,7 @@ from hwnas.core.arch import ArchBatch
 from hwnas.core.genetics import sample
 from hwnas.evaluators.arrays import read_arrays
 from hwnas.evaluators.published import PublishedPredictor
+from hwnas.evaluators.released import RESNET_50
 from hwnas.ofa_supernet import official
 from hwnas.ofa_supernet.published import PublishedFolder
 from hwnas.pipeline.supernets import load_predictor, open_supernet
@@ -69,7 +70,7 @@ def test_a_predictor_alone(workspace: Workspace) -> None:
     found = imported("predictor", "acc.npz")
     assert list(found) == [
         *("schema", "supernet", "folder", "space", "resolution", "classes", "weights", "predictor"),
-        *("accuracy_model", "accuracy_note"),
+        *("accuracy_model", "accuracy_note", "ranked"),
     ]
     assert (found["supernet"], found["space"], found["resolution"]) == (NAME, "ofa_mbv3/w1.0-r224/v1", 224)
     assert (found["folder"], found["weights"]) == (f"ofa_supernet/{NAME}", None)
@@ -161,14 +162,15 @@ def test_a_text_for_a_person(workspace: Workspace, weights: Path) -> None:
         (["predictor", "hwnas.toml"], "ends with .npz"),
         (["predictor", "acc.npz", "--supernet", "other"], "choose one of ofa-mbv3-w1.0, ofa-mbv3-w1.2"),
         (["predictor", "acc.npz", "--supernet", "../other"], "cannot name a supernet"),
-        (["predictor", "acc.npz", "--supernet", "ofa-resnet50"], "no released supernet is called 'ofa-resnet50'"),
+        (["predictor", "acc.npz", "--supernet", "ofa-resnet50"], "only of ofa_mbv3/w1.0 and ofa_mbv3/w1.2"),
+        (["predictor", "acc.npz", "--supernet", "ofa-proxyless-w1.3"], "only of ofa_mbv3/w1.0 and ofa_mbv3/w1.2"),
         (["predictor", "acc.npz", "--resolution", "204"], "only of 112, 128, 144, 160, 176, 192, 208, 224"),
         (["predictor", "acc.npz", "--resolution", "0"], "--resolution"),
         (["predictor", "weights.npz"], "weights.npz is none of the published accuracy models"),
         (["supernet", "none.pth"], "No such file"),
         (["supernet", "hwnas.toml"], "is damaged, or holds more than weights"),
         (["supernet", "acc.npz"], "acc.npz"),
-        (["supernet", "some.pth"], "not a state dict of the published"),
+        (["supernet", "some.pth"], "not a state dict of a published"),
     ],
 )
 def test_a_bad_file_leaves_nothing(words: list[str], hint: str, workspace: Workspace) -> None:
@@ -203,6 +205,42 @@ def test_weights_of_another_network_than_the_folder_s(workspace: Workspace, weig
     assert "--name" in err
 
 
+@pytest.mark.parametrize(
+    ("published", "name", "space"),
+    [
+        ("ofa_mbv3_d234_e346_k357_w1.2", "ofa-mbv3-w1.2", "ofa_mbv3/w1.2-r224/v1"),
+        ("ofa_proxyless_d234_e346_k357_w1.3", "ofa-proxyless-w1.3", "ofa_proxyless/w1.3-r224/v1"),
+        ("ofa_resnet50", "ofa-resnet50", "ofa_resnet50-r224/v1"),
+    ],
+)
+def test_every_released_network_is_told_from_its_weights(
+    published: str, name: str, space: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    found = imported("supernet", str(checkpoint(tmp_path / "file", SHAPES["released"][published], classes=2)))
+    assert (found["supernet"], found["space"], found["ranked"]) == (name, space, "proxyless" not in name)
+    stored = PublishedFolder(workspace.supernet_folder(name))
+    with torch.no_grad():
+        assert stored.load().extract(stored.space.smallest)(torch.zeros(1, 3, 64, 64)).shape == (1, 2)
+
+
+def test_the_accuracy_model_of_resnet(workspace: Workspace) -> None:
+    predictor_file(Path("resnet.npz"), released=RESNET_50)
+    known = "only of 128, 144, 160, 176, 192, 224, 240, 256"
+    assert known in refused("predictor", "resnet.npz", "--resolution", "208")
+    found = imported("predictor", "resnet.npz")
+    assert (found["supernet"], found["space"]) == ("ofa-resnet50", "ofa_resnet50-r224/v1")
+
+
+def test_what_nobody_ranks(workspace: Workspace, tmp_path: Path) -> None:
+    shapes = SHAPES["released"]["ofa_proxyless_d234_e346_k357_w1.3"]
+    code, out, _ = hwnas("import", "supernet", str(checkpoint(tmp_path / "file", shapes, classes=2)))
+    assert code == 0
+    assert "no accuracy predictor was published for it" in out
+    code, _, err = hwnas("specialize", "--latency", "1s", "--arch-only", "--supernet", "ofa-proxyless-w1.3")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "none was published for it: its subnets cannot be ranked" in err
+
+
 def test_widths_that_nobody_released(workspace: Workspace, tmp_path: Path) -> None:
     narrow = checkpoint(tmp_path / "narrow.pth", SHAPES["narrow"]["mbv3"])
     assert "has other widths than ofa-mbv3-w1.0" in refused("supernet", str(narrow))
@@ -227,11 +265,12 @@ def test_check_sees_damage(damage: str, workspace: Workspace) -> None:
 
 
 def test_a_folder_that_is_not_there_says_how_it_is_made(workspace: Workspace) -> None:
-    for name in (NAME, "ofa-mbv3-w1.2"):
+    proxyless = "ofa-proxyless-w1.3"
+    for name, made_by in ((NAME, f"predictor FILE --supernet {NAME}"), (proxyless, "supernet FILE")):
         for command in (["specialize", "--latency", "1s", "--arch-only"], ["profile"], ["report"]):
             code, out, err = hwnas(*command, "--supernet", name)
             assert (code, out, err.count("\n")) == (2, "", 1)
-            assert f"'hwnas import predictor FILE --supernet {name}' makes it" in err
+            assert f"'hwnas import {made_by}' makes it" in err
 
 
 def test_what_is_missing_is_told_before_anything_is_measured(workspace: Workspace, weights: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from net_configs import document, needs_data, published, published_configs
+from net_configs import document, needs_data, proxyless_configs, published, published_configs
 
 from hwnas import spaces
 from hwnas.core.count import macs
@@ -19,6 +19,7 @@ from hwnas.core.genetics import sample
 from hwnas.spaces.net_config import Config, find_arch
 
 WIDTHS = ("ofa_mbv3/w1.0/v1", "ofa_mbv3/w1.2/v1")
+PROXYLESS = "ofa_proxyless/w1.3/v1"
 
 
 def found(made: dict[str, Any], resolution: int) -> tuple[Any, Any]:
@@ -27,11 +28,12 @@ def found(made: dict[str, Any], resolution: int) -> tuple[Any, Any]:
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), name=st.sampled_from(WIDTHS))
+@given(seed=st.integers(0, 10_000), name=st.sampled_from((*WIDTHS, PROXYLESS)))
 def test_an_architecture_survives_its_published_form(seed: int, name: str) -> None:
     space = spaces.load(name)
     [arch] = sample(space, 1, np.random.default_rng(seed))
-    again, same = found(document(space, arch), space.values(arch)[0])
+    family = "ProxylessNASNets" if name == PROXYLESS else "MobileNetV3"
+    again, same = found(document(space, arch, family), space.values(arch)[0])
     assert (again.id, same) == (name, arch)
 
 
@@ -114,27 +116,26 @@ def test_networks_of_another_name() -> None:
         found(document(space, space.smallest, "ResNet50D"), 224)
 
 
-def of(family: str) -> list[dict[str, str]]:
-    return [row for row in published() if row["arch_name"] == family]
-
-
 @needs_data
 def test_there_are_fifty_published_networks() -> None:
-    assert (len(of("MobileNetV3")), len(of("ProxylessNASNets"))) == (34, 16)
+    families = [row["arch_name"] for row in published()]
+    assert (families.count("MobileNetV3"), families.count("ProxylessNASNets"), len(families)) == (34, 16, 50)
 
 
 @needs_data
-@pytest.mark.parametrize("row", of("MobileNetV3"), ids=lambda row: row["net_id"])
-def test_every_published_mobilenet_has_its_macs(row: dict[str, str]) -> None:
-    space, arch = found(published_configs()[row["net_id"]], int(row["image_size"]))
+@pytest.mark.parametrize("row", published(), ids=lambda row: row["net_id"])
+def test_every_published_network_has_its_macs(row: dict[str, str]) -> None:
+    config = published_configs()[row["net_id"]]
+    space, arch = found(config, int(row["image_size"]))
     net = space.lower(arch)
     assert round(macs(net) / 1e6, 2) == float(row["macs_M_calc"])
     told = {"flops-389M": 389, "flops-482M": 482, "flops-595M": 595}.get(row["net_id"].split("_")[0])
     assert told in (None, round(macs(net) / 1e6))
+    assert {op.norm_eps for op in net.ops if op.norm} == {config["bn"]["eps"]}
 
 
 @needs_data
-@pytest.mark.parametrize("row", of("ProxylessNASNets"), ids=lambda row: row["net_id"])
-def test_networks_of_the_proxyless_supernet_are_refused_by_name(row: dict[str, str]) -> None:
-    with pytest.raises(InputError, match="networks called 'ProxylessNASNets' are not read"):
-        found(published_configs()[row["net_id"]], int(row["image_size"]))
+@pytest.mark.parametrize("name", sorted(proxyless_configs()))
+def test_networks_of_proxylessnas_itself_are_in_no_released_space(name: str) -> None:
+    with pytest.raises(InputError, match=r"is not in ofa_proxyless/w1\.3/v1: its (first_conv|feature_mix_layer|block)"):
+        found(proxyless_configs()[name], 224)

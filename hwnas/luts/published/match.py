@@ -12,7 +12,7 @@ from hwnas.core.additive import Additive, BlockIndex
 from hwnas.core.errors import InputError
 from hwnas.luts.published.once_for_all import Dialect, keys
 from hwnas.luts.published.timing import Timing, total
-from hwnas.spaces.elastic import ElasticSpace
+from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ def match(space_id: str, dialect: Dialect, published: Mapping[str, Timing], reso
     """Look for every block of a space, or of its networks at one image size.
 
     Raises:
-        InputError: no space has this id, or it has no images of this size.
+        InputError: no space of inverted bottlenecks has this id, or it has no images of this size.
     """
-    space = spaces.load(space_id)
+    space = spaces.load_bottlenecks(space_id)
     sizes = space.layout.resolutions if resolution is None else (resolution,)
     if resolution not in (None, *space.layout.resolutions):
         raise InputError(f"{space_id} has no images of {resolution} pixels: one of {space.layout.resolutions}")
@@ -45,14 +45,16 @@ def match(space_id: str, dialect: Dialect, published: Mapping[str, Timing], reso
     return _at(space, able, dialect, published)
 
 
-def _ends_lacking(space: ElasticSpace, size: int, dialect: Dialect, published: Mapping[str, Timing]) -> list[str]:
+def _ends_lacking(
+    space: InvertedBottlenecks, size: int, dialect: Dialect, published: Mapping[str, Timing]
+) -> list[str]:
     """Keys of stem and head that are missing: every network at this size has both, so most sizes are soon told."""
     option = space.layout.resolutions.index(size)
     ends = [space.block(slot, (option,)) for slot in space.slots() if slot.genes == (0,)]
     return [key for net in ends if net is not None for key in keys(net, dialect) if key not in published]
 
 
-def _at(space: ElasticSpace, sizes: list[int], dialect: Dialect, published: Mapping[str, Timing]) -> Match:
+def _at(space: InvertedBottlenecks, sizes: list[int], dialect: Dialect, published: Mapping[str, Timing]) -> Match:
     space = replace(space, layout=replace(space.layout, resolutions=tuple(sizes)))
     index = BlockIndex(space)
     ways = {net.key(): keys(net, dialect) for net in index.nets}
@@ -69,7 +71,7 @@ def _at(space: ElasticSpace, sizes: list[int], dialect: Dialect, published: Mapp
     )
 
 
-def _whole_sizes(space: ElasticSpace, lacking: Additive) -> tuple[int, ...]:
+def _whole_sizes(space: InvertedBottlenecks, lacking: Additive) -> tuple[int, ...]:
     """The resolution is gene 0 and decides every slot."""
     return tuple(
         size
