@@ -1,9 +1,10 @@
 """How long do extraction and recalibration of full-width subnets take? Against the least there is to do.
 
-The once-for-all MobileNetV3 of width 1.0 with 1,000 classes, random weights, one thread: random subnets at 224 pixels
-and the full network. Extraction stands beside copying the same tensors. Recalibration over 25 images stands beside a
-plain forward pass over them, and beside the textbook way of it: two means for the variance, then normalising, each
-into new memory. All three run in turn, in rounds; figures are medians of a subnet's rounds, ratios are within a round.
+The once-for-all MobileNetV3 of width 1.0, or another space, with 1,000 classes, random weights, one thread: random
+subnets at 224 pixels and the full network. Extraction stands beside copying the same tensors. Recalibration over 25
+images stands beside a plain forward pass over them, and beside the textbook way of it: two means for the variance, then
+normalising, each into new memory. All three run in turn, in rounds; figures are medians of a subnet's rounds, ratios
+are within a round.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from hwnas.ofa_supernet.forward import Norm, normalise, normalised_by, run
 from hwnas.ofa_supernet.network import OfaSupernet
 from hwnas.ofa_supernet.recalibration import recalibrate
 from hwnas.ofa_supernet.static import StaticNet
+from hwnas.spaces.elastic import ElasticSpace
 
 NAME = "full_width"
 SPACE = "ofa_mbv3/w1.0/v1"
 ROUNDS, QUICK_ROUNDS = 7, 1
 
 
-def subnets(count: int) -> list[Arch]:
+def subnets(space: ElasticSpace, count: int) -> list[Arch]:
     """`count` random ones at the largest resolution, and the largest."""
-    space = spaces.load(SPACE)
     largest = space.largest
     return [
         *(Arch(arch.space_id, (largest.genes[0], *arch.genes[1:])) for arch in random_subnets(space, count, 0)),
@@ -81,13 +82,15 @@ def times(supernet: OfaSupernet, arch: Arch, images: Tensor, rounds: int) -> dic
 
 @torch.no_grad()
 def main() -> None:
-    args = parser(__doc__, seeds=8).parse_args()
+    options = parser(__doc__, seeds=8)
+    options.add_argument("--space", default=SPACE, help="at one size, such as ofa_resnet50-r224/v1 (%(default)s)")
+    args = options.parse_args()
     torch.set_num_threads(1)
-    supernet = OfaSupernet(spaces.load(SPACE)).eval()
+    supernet = OfaSupernet(spaces.load(args.space)).eval()
     images = torch.randn(BATCH, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     images = images.contiguous(memory_format=torch.channels_last)
     taken = []
-    for arch in subnets(1 if args.quick else args.seeds):
+    for arch in subnets(supernet.space, 1 if args.quick else args.seeds):
         taken.append(times(supernet, arch, images, QUICK_ROUNDS if args.quick else ROUNDS))
         log(f"{len(taken)} subnets")
     extract_ms, copy_ms = ([1e3 * np.median(one[way]) for one in taken] for way in ("extract", "copy"))
@@ -98,7 +101,7 @@ def main() -> None:
         "recalibration_over_forward": ratio,
         "textbook_over_forward": book_ratio,
     }
-    figures = {"subnets": len(taken)} | {
+    figures = {"space": args.space, "subnets": len(taken)} | {
         name: {"median": float(np.median(values)), "greatest": float(np.max(values))}
         for name, values in results.items()
     }
