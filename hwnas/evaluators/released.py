@@ -101,7 +101,8 @@ RESNET_50 = Released(
     inputs=(
         RESOLUTION,
         "stem.depth",
-        *(f"{part}.width" for part in ("stem.middle", "stem", "unit0", "unit1", "unit2", "unit3")),
+        "stem.middle",
+        *(f"{part}.width" for part in ("stem", "unit0", "unit1", "unit2", "unit3")),
         *(f"unit{unit}.block{place}.expansion" for unit, depth in enumerate((4, 4, 6, 4)) for place in range(depth)),
     ),
     resolutions=(128, 144, 160, 176, 192, 224, 240, 256),

@@ -88,7 +88,7 @@ class OfaResNet50(ElasticSpace):
     def choices(self) -> tuple[Choice, ...]:
         layout, units = self.layout, range(len(LEAST_DEPTHS))
         named = [Choice("resolution", layout.resolutions), Choice("stem.depth", (0, 1))]
-        named += [Choice(f"{part}.width", layout.widths) for part in ("stem.middle", "stem")]
+        named += [Choice(name, layout.widths) for name in ("stem.middle", "stem.width")]
         named += [Choice(f"unit{unit}.width", layout.widths) for unit in units]
         named += [Choice(f"unit{unit}.depth", self._depths(unit)) for unit in units]
         named += [Choice(f"{_block_name(*position)}.expansion", layout.expansions) for position in self._positions]
