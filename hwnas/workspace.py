@@ -177,6 +177,7 @@ class Workspace:
         *,
         supernet: str | None = None,
         arch_only: bool = False,
+        data: str | Path | None = None,
         seed: int | None = None,
         energy: bool = False,
         progress: Progress = silent,
@@ -184,8 +185,9 @@ class Workspace:
         """Search, export and measure until a model's p90 on the device is at most `latency` (such as ``2ms``).
 
         `supernet` defaults to the settings'. With `arch_only` the best architecture by its predicted accuracy is
-        measured with random weights: neither weights nor images are needed, and there is no package. With `energy`,
-        what a run of it takes is read from the device's own meters as well.
+        measured with random weights: neither weights nor images are needed, and there is no package. `data` is the
+        folder of images for an imported supernet (docs/published-supernets.md). With `energy`, what a run of it takes
+        is read from the device's own meters as well.
 
         Raises:
             InfeasibleError: no subnet is fast enough; says what is reachable.
@@ -200,6 +202,7 @@ class Workspace:
             seed=self.settings.search.seed if seed is None else seed,
             supernet=supernet,
             arch_only=arch_only,
+            data=None if data is None else Path(data),
             with_energy=energy,
             progress=progress,
         )

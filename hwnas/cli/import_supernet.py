@@ -80,6 +80,8 @@ def _text(document: dict[str, Any], part: str) -> str:
     if document["accuracy_model"] is not None:
         lines.append(f"  predictor {document['accuracy_model']}: {document['accuracy_note']}")
         lines.append(f"  next      hwnas specialize --supernet {name} --arch-only --latency 20ms")
+        if document["weights"] is not None:
+            lines.append(f"  or        hwnas specialize --supernet {name} --data FOLDER --latency 30ms")
     elif document["ranked"]:
         lines.append(f"  next      hwnas import predictor FILE --supernet {name}")
     else:

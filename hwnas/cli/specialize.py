@@ -18,6 +18,7 @@ from hwnas.cli._progress import progress
 @click.option("--device", metavar="NAME", help="A file of devices/; the default is in hwnas.toml.")
 @supernet_option
 @click.option("--arch-only", is_flag=True, help="An architecture alone, verified with random weights.")
+@click.option("--data", metavar="FOLDER", type=click.Path(path_type=Path), help="Images for an imported supernet.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the search; the default is in hwnas.toml.")
 @click.option("--energy", is_flag=True, help="Measure the model's energy too, where the device has a meter.")
 @output_option
@@ -28,6 +29,7 @@ def command(
     device: str | None,
     supernet: str | None,
     arch_only: bool,
+    data: Path | None,
     seed: int | None,
     energy: bool,
     output: Path | None,
@@ -39,6 +41,9 @@ def command(
     The device is profiled first where it has no table yet. The result is a package under export/. The exit code is 0
     only if the model was measured to hold the limit; where nothing can, the reachable range is printed.
 
+    For an imported supernet, --data names a folder of images, train/CLASS/*.JPEG and val/CLASS/*.JPEG: a subnet is
+    recalibrated and chosen on images of train, and tested on images of val.
+
     With --arch-only the search goes by predicted accuracy alone: the result is an architecture, its latency measured
     with random weights, and no package.
 
@@ -46,6 +51,7 @@ def command(
     Examples:
       hwnas specialize --latency 2ms
       hwnas specialize --latency 800us --device local --json
+      hwnas specialize --latency 30ms --supernet ofa-mbv3-w1.0 --data imagenet
       hwnas specialize --latency 20ms --supernet ofa-mbv3-w1.0 --arch-only --output arch.json
     """
     with quiet_stdout(), progress() as report:
@@ -56,7 +62,14 @@ def command(
             refuse_no_file(output)
         workspace = Workspace(workspace_path)
         result = workspace.specialize(
-            latency, device, supernet=supernet, arch_only=arch_only, seed=seed, energy=energy, progress=report
+            latency,
+            device,
+            supernet=supernet,
+            arch_only=arch_only,
+            data=data,
+            seed=seed,
+            energy=energy,
+            progress=report,
         )
         document = result.to_json()
         if output is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,28 +15,51 @@ Images = NDArray[np.uint8]
 """N x H x W x C bytes, as data sets store them."""
 Inputs = NDArray[np.float32]
 """N x C x R x R, as networks take them."""
+RESIZED = "bilinear, half-pixel centres, no antialias"
+CROPPED = "shorter side to {} pixels, bilinear with antialias as Pillow does it, then the middle {} x {}"
+
+
+class ImageSource(Protocol):
+    """N images, of which any slice can be had: an array, or files that are decoded when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Images: ...
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes an input: resized to `resolution`, scaled to 0..1, then (x - mean) / std per channel."""
+    """How an image becomes an input: resized to `resolution`, scaled to 0..1, then (x - mean) / std per channel.
+
+    With `crop` it is resized so that its middle, `resolution` squared, keeps that share of its shorter side. Whoever
+    reads the file does that, with Pillow; here such images come cropped.
+    """
 
     resolution: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    crop: float | None = None
 
     @property
     def channels(self) -> int:
         return len(self.mean)
 
+    @property
+    def shorter_side(self) -> int:
+        """Of the resized image, in pixels, rounded up as published code does; without `crop` the resolution."""
+        return math.ceil(self.resolution / (self.crop or 1))
+
     def __call__(self, images: Images) -> Inputs:
-        """N x H x W x C bytes to N x C x R x R."""
+        """N x H x W x C bytes, cropped if there is a `crop`, to N x C x R x R."""
         return preprocess(images, self.resolution, self.mean, self.std)
 
     def to_json(self) -> dict[str, Any]:
         """A document that `from_json` reads back, with the fixed parts spelt out for other programs."""
-        fixed = {"channels": self.channels, "scale": 1 / 255, "resize": "bilinear, half-pixel centres, no antialias"}
-        return asdict(self) | fixed
+        size, shorter = self.resolution, self.shorter_side
+        fixed: dict[str, Any] = {"channels": self.channels, "scale": 1 / 255, "resize": RESIZED}
+        if self.crop is not None:
+            fixed |= {"resize": CROPPED.format(shorter, size, size), "shorter_side": shorter}
+        return {key: value for key, value in asdict(self).items() if value is not None} | fixed
 
     @classmethod
     def from_json(cls, document: Any) -> Preprocessing:
@@ -48,8 +72,11 @@ class Preprocessing:
             mean, std = (tuple(float(value) for value in document[key]) for key in ("mean", "std"))
             if len(mean) != len(std) or not mean:
                 raise ValueError
-            return cls(int(document["resolution"]), mean, std)
-        except (KeyError, TypeError, ValueError) as error:
+            crop = document.get("crop")
+            if crop is not None and not 0 < float(crop) <= 1:
+                raise ValueError
+            return cls(int(document["resolution"]), mean, std, None if crop is None else float(crop))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError('not a preprocessing: want {"resolution": 28, "mean": [0.5], "std": [0.5]}') from error
 
 

@@ -35,7 +35,7 @@ def card(manifest: Mapping[str, Any], size_bytes: int) -> str:
         "A predicted or simulated value is no measurement; all hold for the source named beside them.",
         "",
         "## Input and labels",
-        f"Bytes are resized to {size} x {size} ({preprocessing['resize']}), divided by 255, then (x - mean) / std with"
+        f"Bytes become {size} x {size} ({preprocessing['resize']}), divided by 255, then (x - mean) / std with"
         f" mean {preprocessing['mean']} and std {preprocessing['std']}.",
         "",
         "Labels, in order: " + ", ".join(manifest["labels"]) + ".",

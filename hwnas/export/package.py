@@ -23,7 +23,7 @@ from hwnas.export.card import card
 SCHEMA = 1
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"
-REQUIREMENTS = "numpy>=1.24\nonnxruntime>=1.17\nPillow>=10  # only to read PNG and PGM files\n"
+REQUIREMENTS = "numpy>=1.24\nonnxruntime>=1.17\nPillow>=10  # only to read image files\n"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Classify images with the model beside this file, or time it; needs numpy and onnxruntime, for PNG and PGM Pillow.
+"""Classify images with the model beside this file, or time it; needs numpy and onnxruntime, for image files Pillow.
 
     python run.py image.png          the likeliest classes of an image (.npy: H x W, H x W x C or N x H x W x C bytes)
     python run.py --benchmark        median and 90th percentile of one image's latency on this machine
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     labels = json.loads(metadata["labels"])
     for path in options.image:
         try:
-            images = read_images(path, preprocessing["channels"])
+            images = read_images(path, preprocessing)
         except (EOFError, OSError, ValueError) as error:
             print(f"{path}: {error}", file=sys.stderr)
             return 2
@@ -63,8 +63,10 @@ def open_session(threads: int) -> Any:
     return onnxruntime.InferenceSession(str(MODEL), options, providers=["CPUExecutionProvider"])
 
 
-def read_images(path: Path, channels: int) -> Any:
-    """An image file as N x H x W x C bytes."""
+def read_images(path: Path, preprocessing: dict[str, Any]) -> Any:
+    """An image file as N x H x W x C bytes; where the model wants the middle of a picture, that is cut out."""
+    channels, size = preprocessing["channels"], preprocessing["resolution"]
+    shorter = preprocessing.get("shorter_side")
     if path.suffix == ".npy":
         try:
             images = np.lib.format.read_array(path.open("rb"), allow_pickle=False)
@@ -76,14 +78,28 @@ def read_images(path: Path, channels: int) -> Any:
         except ImportError as error:
             raise ValueError("install Pillow to read this, or give a .npy file") from error
         with Image.open(path) as image:
-            images = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+            picture = image.convert("L" if channels == 1 else "RGB")
+        images = np.asarray(picture if shorter is None else middle(picture, size, shorter))
     if images.ndim == 2:
         images = images[:, :, None]
     if images.ndim == 3:
         images = images[None]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != channels:
         raise ValueError(f"want uint8 pixels, H x W x {channels}; got {images.dtype} of shape {images.shape}")
+    if shorter is not None and images.shape[1:3] != (size, size):
+        raise ValueError(f"want pictures cut to {size} x {size}, as README.md tells; got shape {images.shape}")
     return images
+
+
+def middle(picture: Any, size: int, shorter: int) -> Any:
+    """The middle, size x size, of a Pillow image that is resized to a shorter side of `shorter` pixels."""
+    from PIL import Image
+
+    least = min(picture.size)
+    width, height = (int(shorter * side / least) for side in picture.size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    resized = picture.resize((width, height), Image.Resampling.BILINEAR)
+    return resized.crop((left, top, left + size, top + size))
 
 
 def preprocess(images: Any, preprocessing: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hwnas.core.errors import InputError
-from hwnas.core.images import Images, Preprocessing
+from hwnas.core.images import ImageSource, Preprocessing
 from hwnas.core.progress import Progress, silent
 
 BATCH = 10
@@ -29,7 +29,7 @@ class Accuracy:
 
 def accuracy(
     model: Path | bytes,
-    images: Images,
+    images: ImageSource,
     labels: NDArray[np.integer[Any]],
     preprocessing: Preprocessing,
     *,
@@ -50,7 +50,7 @@ def accuracy(
 
 def right(
     model: Path | bytes,
-    images: Images,
+    images: ImageSource,
     labels: NDArray[np.integer[Any]],
     preprocessing: Preprocessing,
     *,
@@ -66,7 +66,7 @@ def right(
 
 def predict(
     model: Path | bytes,
-    images: Images,
+    images: ImageSource,
     preprocessing: Preprocessing,
     *,
     batch: int = BATCH,

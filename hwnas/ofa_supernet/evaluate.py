@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hwnas.core.arch import Arch
-from hwnas.core.images import preprocess
+from hwnas.core.images import ImageSource, preprocess
 from hwnas.ofa_supernet.data import Split
 from hwnas.ofa_supernet.network import OfaSupernet
 from hwnas.ofa_supernet.recalibration import recalibrate, set_statistics
@@ -36,10 +36,11 @@ def inputs(images: NDArray[np.uint8], resolution: int, by: Normalisation) -> Ten
     return torch.from_numpy(array).contiguous(memory_format=torch.channels_last)
 
 
-def recalibrated(supernet: OfaSupernet, arch: Arch, images: NDArray[np.uint8], by: Normalisation) -> StaticNet:
-    """A stand-alone copy of `arch` with exact statistics over `images` (uint8, N x H x W x C)."""
+def recalibrated(supernet: OfaSupernet, arch: Arch, images: ImageSource, by: Normalisation) -> StaticNet:
+    """A stand-alone copy of `arch` with exact statistics over `images`, which are asked for batch by batch."""
     network = supernet.extract(arch)
-    batches = torch.split(inputs(images, network.net.input_shape[1], by), BATCH)
+    resolution = network.net.input_shape[1]
+    batches = (inputs(images[start : start + BATCH], resolution, by) for start in range(0, len(images), BATCH))
     set_statistics(network, recalibrate(network.net, network.weights, batches))
     return network
 

@@ -19,7 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hwnas.core.errors import InputError
 from hwnas.core.files import sha256, write_json
+from hwnas.core.progress import Progress, silent
 from hwnas.ofa_supernet.data import Split, unpack
 from hwnas.ofa_supernet.recipe import Recipe, read_recipe
 from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
@@ -74,6 +76,16 @@ class SupernetFolder:
         return self.recipe.std
 
     @property
+    def crop(self) -> float | None:
+        """None: images are resized whole."""
+        return None
+
+    @property
+    def images_from(self) -> str:
+        """The data set that it was trained on."""
+        return self.dataset
+
+    @property
     def required(self) -> frozenset[str]:
         """What `specialize` needs."""
         return frozenset({RECIPE, WEIGHTS, PREDICTOR, IMAGES})
@@ -100,22 +112,13 @@ class SupernetFolder:
         """The "test", "calibration" or "choice" images."""
         return self._splits[split]
 
-    def refuse_damaged(self) -> None:
+    def refuse_damaged(self, progress: Progress = silent) -> None:
         """Look at weights and images before anything long is begun; torch is not needed for it.
 
         Raises:
             InputError: one is missing or damaged.
         """
-        from safetensors import SafetensorError, safe_open
-
-        from hwnas.core.errors import InputError
-
-        path = self.path / WEIGHTS
-        try:
-            with safe_open(path, framework="numpy"):  # the header tells how long the file must be
-                pass
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path} is missing or damaged: restore it, or train the supernet again") from error
+        refuse_damaged_weights(self.path / WEIGHTS, "restore it, or train the supernet again")
         self.images("test")
 
     def load(self) -> OfaSupernet:
@@ -124,7 +127,6 @@ class SupernetFolder:
         Raises:
             InputError: the weights are missing, damaged or of another space.
         """
-        from hwnas.core.errors import InputError
         from hwnas.ofa_supernet.checkpoint import load_weights
         from hwnas.ofa_supernet.network import OfaSupernet
 
@@ -145,3 +147,18 @@ class SupernetFolder:
         present = [name for name in names if (self.path / name).exists()]
         digests = {name: sha256(self.path / name) for name in present}
         write_json(self.path / HASHES, digests)
+
+
+def refuse_damaged_weights(path: Path, remedy: str) -> None:
+    """Look whether a file of weights is there and as long as it says.
+
+    Raises:
+        InputError: it is not; the message has the remedy.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):  # the header tells how long the file must be
+            pass
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is missing or damaged: {remedy}") from error

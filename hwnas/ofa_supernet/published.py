@@ -22,7 +22,7 @@ from hwnas.core.errors import InputError
 from hwnas.core.files import sha256, write_atomic, write_json
 from hwnas.core.folders import replacing
 from hwnas.ofa_supernet.folder import CARD, HASHES, PREDICTOR, WEIGHTS
-from hwnas.ofa_supernet.source import Source, read_source
+from hwnas.ofa_supernet.source import CROP, Source, read_source
 from hwnas.spaces import load
 from hwnas.spaces.elastic import ElasticSpace
 
@@ -87,6 +87,11 @@ class PublishedFolder:
     def std(self) -> list[float]:
         """Of each channel."""
         return self.source.std
+
+    @property
+    def crop(self) -> float | None:
+        """As the published tests cut images."""
+        return CROP
 
     @property
     def predictor_path(self) -> Path:

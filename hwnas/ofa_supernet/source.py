@@ -16,6 +16,8 @@ from hwnas.core.files import sha256
 MEAN = [0.485, 0.456, 0.406]
 STD = [0.229, 0.224, 0.225]
 """Of ImageNet's channels, as the published training normalises images (once-for-all's ImagenetDataProvider)."""
+CROP = 0.875
+"""Share of a resized image's shorter side that tests keep, in its middle (the same)."""
 
 
 class _Table(BaseModel):

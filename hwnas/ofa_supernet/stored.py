@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.core.images import ImageSource
+from hwnas.core.progress import Progress, silent
 from hwnas.core.protocols import SearchSpace
 
 if TYPE_CHECKING:
@@ -42,6 +47,11 @@ class StoredSupernet(Protocol):
         ...
 
     @property
+    def crop(self) -> float | None:
+        """Share of a resized image's shorter side that its middle keeps; None where images are resized whole."""
+        ...
+
+    @property
     def predictor_path(self) -> Path:
         """Where its accuracy predictor is, or would be."""
         ...
@@ -62,8 +72,29 @@ class StoredSupernet(Protocol):
         ...
 
 
+class ImageSplit(Protocol):
+    """N images and their N labels."""
+
+    @property
+    def images(self) -> ImageSource: ...
+
+    @property
+    def labels(self) -> NDArray[np.integer[Any]]: ...
+
+    def __len__(self) -> int: ...
+
+    def first(self, count: int) -> Split:
+        """The first `count` images, or all where there are fewer."""
+        ...
+
+
 class SupernetWithImages(StoredSupernet, Protocol):
     """One whose subnets can be recalibrated, compared and tested."""
+
+    @property
+    def images_from(self) -> str:
+        """What its images were drawn from, as packages tell it: nothing of this machine."""
+        ...
 
     def load(self) -> OfaSupernet:
         """The supernet with its weights.
@@ -73,10 +104,10 @@ class SupernetWithImages(StoredSupernet, Protocol):
         """
         ...
 
-    def images(self, split: str) -> Split:
+    def images(self, split: str) -> ImageSplit:
         """The "test", "calibration" or "choice" images."""
         ...
 
-    def refuse_damaged(self) -> None:
+    def refuse_damaged(self, progress: Progress = silent) -> None:
         """Look at weights and images before anything long is begun; raises InputError where one is no good."""
         ...

@@ -13,7 +13,8 @@ from hwnas.core.quality import disturbance
 from hwnas.devices.facts import SIMULATOR
 from hwnas.devices.profile import DeviceProfile
 from hwnas.export.package import Number, PackageInfo
-from hwnas.ofa_supernet.stored import StoredSupernet
+from hwnas.ofa_supernet.data import SHIPPED
+from hwnas.ofa_supernet.stored import StoredSupernet, SupernetWithImages
 
 if TYPE_CHECKING:
     from hwnas.pipeline.specialized import SpecializeReport
@@ -35,12 +36,12 @@ def file_info(supernet: StoredSupernet, arch: Arch, weights: Literal["trained", 
         "macs": macs(net),
         "params": params(net),
     }
-    preprocessing = Preprocessing(net.input_shape[1], tuple(supernet.mean), tuple(supernet.std))
+    preprocessing = Preprocessing(net.input_shape[1], tuple(supernet.mean), tuple(supernet.std), supernet.crop)
     return PackageInfo("model", arch, tuple(supernet.labels), preprocessing, provenance)
 
 
 def package_info(
-    name: str, supernet: StoredSupernet, profile: DeviceProfile, report: SpecializeReport, facts: dict[str, Any]
+    name: str, supernet: SupernetWithImages, profile: DeviceProfile, report: SpecializeReport, facts: dict[str, Any]
 ) -> PackageInfo:
     """What the package says: the file's own facts, and every number with its source."""
     candidate, exported, verdict = report.candidate, report.exported, report.verdict
@@ -56,7 +57,7 @@ def package_info(
         on_device = {key: facts.get(key) for key in ("device", "kind", "cpu", "runtime", "runtime_version", "threads")}
         on_device |= {"precision": "float32", "batch": 1}
         timed = {**on_device, **_conditions(report)}
-    on_images = {"images": test.images, "split": "test", "dataset": supernet.dataset, "file": "model.onnx"}
+    on_images = {"images": test.images, "split": "test", "dataset": supernet.images_from, "file": "model.onnx"}
     agreement = {"same_class": compared.same_class, "greatest_difference": compared.greatest_difference}
     predicted = {"median": candidate.predicted_median_ms, "p90": candidate.predicted_p90_ms}
     latency = {"median": verdict.median_ms, "p90": verdict.p90_ms}
@@ -83,7 +84,13 @@ def package_info(
         numbers += (Number("energy", seen, report.energy.values_mj, "mJ", by),)
     info = file_info(supernet, exported.arch, exported.weights)
     verified = {"device": profile.name, "device_kind": profile.device_kind, "verified_by": profile.verified_by}
-    provenance = {**info.provenance, **verified, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    images = {"from": supernet.images_from} | {split: len(supernet.images(split)) for split in SHIPPED}
+    provenance = {
+        **info.provenance,
+        "images": images,
+        **verified,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     return replace(info, name=name, provenance=provenance, numbers=numbers)
 
 

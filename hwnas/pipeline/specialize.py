@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwnas.core.errors import DeviceError
+from hwnas.core.errors import DeviceError, InputError
 from hwnas.core.files import refuse_no_folder
 from hwnas.core.progress import Progress, silent
 from hwnas.devices.consumption import energy, refuse_no_meter, try_memory
@@ -44,29 +44,33 @@ def specialize(
     seed: int,
     supernet: str | None = None,
     arch_only: bool = False,
+    data: Path | None = None,
     with_energy: bool = False,
     progress: Progress = silent,
 ) -> SpecializeReport:
     """Hand over the most accurate model that was measured to keep its p90 on `device` within `latency_ms`.
 
     With `arch_only` that is the architecture which is predicted to be the most accurate, measured with random weights:
-    neither weights nor images are needed, and there is no package. `supernet` defaults to the settings'.
+    neither weights nor images are needed, and there is no package. `supernet` defaults to the settings'; `data` is the
+    folder of images for one that was imported.
 
     Raises:
         InfeasibleError: nothing in the space is fast enough, or nothing that was verified held; says what is reachable.
         InputError: the device, the supernet or a file of theirs is wrong, or it has no meter of the energy asked for.
         DeviceError: the device cannot be measured.
     """
+    if arch_only and data is not None:
+        raise InputError("an architecture alone needs no images: leave out --data or --arch-only")
     clock = Clock()
     profile = load_profile(workspace.device_file(device))
     stored = open_supernet(workspace, supernet)
     name = stored.path.name
     folder = workspace.table_folder(device, name)
     predictor = load_predictor(stored)
-    trained = None if arch_only else with_images(stored)
+    trained = None if arch_only else with_images(stored, data, progress)
     if trained is not None:
-        trained.refuse_damaged()
         refuse_no_folder(workspace.export_folder)
+        trained.refuse_damaged(progress)
     if with_energy:
         with open_device(profile) as opened:
             refuse_no_meter(opened)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwnas.core.errors import InputError
+from hwnas.core.progress import Progress, silent
 from hwnas.core.protocols import Predictor
 from hwnas.evaluators.released import is_ranked
 from hwnas.ofa_supernet.folder import SupernetFolder
@@ -37,17 +38,32 @@ def stored(folder: Path) -> StoredSupernet:
     return PublishedFolder(folder) if (folder / SOURCE).exists() else SupernetFolder(folder)
 
 
-def with_images(supernet: StoredSupernet) -> SupernetWithImages:
-    """A supernet whose subnets can be recalibrated, compared and tested.
+def with_images(supernet: StoredSupernet, data: Path | None = None, progress: Progress = silent) -> SupernetWithImages:
+    """A supernet whose subnets can be recalibrated, compared and tested; `data` is a folder of images for it.
 
     Raises:
-        InputError: it has no images for it.
+        InputError: it has no images or no weights for that, or images of its own beside `data`.
     """
-    if isinstance(supernet, SupernetFolder):
+    name = supernet.path.name
+    if not isinstance(supernet, PublishedFolder):
+        if data is not None:
+            raise InputError(f"{supernet.path} has images of its own: leave --data out")
+        assert isinstance(supernet, SupernetFolder)
         return supernet
-    raise InputError(
-        f"{supernet.path} holds no images to recalibrate and test a subnet on: give --arch-only for its architecture"
-    )
+    if supernet.source.weights is None:
+        raise InputError(
+            f"{supernet.path} has no weights yet: 'hwnas import supernet FILE --name {name}' adds them; "
+            "or give --arch-only for an architecture alone"
+        )
+    if data is None:
+        raise InputError(
+            f"{supernet.path} holds no images to recalibrate and test a subnet on: name a folder of them with "
+            "--data FOLDER, or give --arch-only for an architecture alone"
+        )
+    from hwnas.ofa_supernet.image_folder import read_image_folder
+    from hwnas.ofa_supernet.with_images import PublishedWithImages
+
+    return PublishedWithImages(supernet, read_image_folder(data, supernet.source.classes, progress))
 
 
 def load_predictor(supernet: StoredSupernet) -> Predictor:

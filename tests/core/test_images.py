@@ -50,7 +50,38 @@ def test_document_reads_back() -> None:
     assert Preprocessing.from_json(preprocessing.to_json()) == preprocessing
 
 
-@pytest.mark.parametrize("document", [None, {}, {"resolution": 2, "mean": [1], "std": []}, {"resolution": "x"}])
+def test_a_crop_reads_back_and_is_spelt_out() -> None:
+    cut = Preprocessing(224, (0.5,) * 3, (0.2,) * 3, crop=0.875)
+    document = cut.to_json()
+    assert Preprocessing.from_json(document) == cut
+    assert (document["crop"], document["shorter_side"]) == (0.875, cut.shorter_side) == (0.875, 256)
+    assert "shorter side to 256 pixels" in document["resize"]
+    assert "the middle 224 x 224" in document["resize"]
+    whole = Preprocessing(224, (0.5,), (0.2,))
+    assert whole.shorter_side == 224
+    assert not {"crop", "shorter_side"} & set(whole.to_json())
+
+
+@pytest.mark.parametrize(("size", "shorter"), [(128, 147), (160, 183), (192, 220), (236, 270)])
+def test_the_shorter_side_is_rounded_up(size: int, shorter: int) -> None:
+    """As once-for-all tests images of `size` pixels."""
+    assert Preprocessing(size, (0.5,), (0.2,), crop=0.875).shorter_side == shorter
+
+
+PLAIN = {"resolution": 2, "mean": [1], "std": [1]}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        {},
+        {"resolution": 2, "mean": [1], "std": []},
+        {"resolution": "x"},
+        [1],
+        *(PLAIN | {"crop": crop} for crop in (0, 2, "x")),
+    ],
+)
 def test_bad_document_is_one_line(document: object) -> None:
     with pytest.raises(InputError, match="not a preprocessing"):
         Preprocessing.from_json(document)

@@ -174,6 +174,26 @@ def test_package_runs_alone_and_agrees(made: Path, tmp_path: Path) -> None:
     assert 0 < lines[6]["latency_ms"]["median"] <= lines[6]["latency_ms"]["p90"]
 
 
+def test_run_cuts_the_middle_of_pictures_where_the_model_wants_it(net: NetSpec, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    cut = replace(INFO.preprocessing, crop=0.875)
+    folder = _write(net, tmp_path, replace(INFO, name="cut", preprocessing=cut))
+    picture = image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70), dtype=np.uint8))
+    picture.save(tmp_path / "a.png")
+    size, shorter = cut.resolution, cut.shorter_side
+    width, left, top = 70 * shorter // 50, round((70 * shorter // 50 - size) / 2), round((shorter - size) / 2)
+    middle = picture.resize((width, shorter), image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
+    np.save(tmp_path / "cut.npy", np.asarray(middle))
+    done, same = (_run(folder, str(tmp_path / name)) for name in ("a.png", "cut.npy"))
+    assert (done.returncode, same.returncode) == (0, 0), done.stderr + same.stderr
+    assert json.loads(done.stdout)["classes"] == json.loads(same.stdout)["classes"]
+    np.save(tmp_path / "whole.npy", np.asarray(picture))
+    refused = _run(folder, str(tmp_path / "whole.npy"))
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert f"want pictures cut to {size} x {size}" in refused.stderr
+    assert f"shorter side to {shorter} pixels" in (folder / "README.md").read_text()
+
+
 def test_run_reads_pictures_and_refuses_others(made: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     for name in ("a.png", "a.pgm"):

@@ -153,6 +153,10 @@ def test_a_text_for_a_person(workspace: Workspace, weights: Path) -> None:
     assert code == 0
     assert f"weights imported from {weights.name}" in out
     assert "hwnas import predictor FILE --supernet other" in out
+    assert "--data FOLDER" not in out
+    code, out, _ = hwnas("import", "supernet", str(weights))
+    assert code == 0
+    assert f"hwnas specialize --supernet {NAME} --data FOLDER --latency 30ms" in out
 
 
 @pytest.mark.parametrize(
@@ -281,7 +285,8 @@ def test_what_is_missing_is_told_before_anything_is_measured(workspace: Workspac
     imported("predictor", "acc.npz")
     code, _, err = hwnas("specialize", "--latency", "1s")
     assert code == 2
-    assert "holds no images to recalibrate and test a subnet on: give --arch-only" in err
+    assert "holds no images to recalibrate and test a subnet on: name a folder of them with --data FOLDER" in err
+    assert "or give --arch-only for an architecture alone" in err
     assert not workspace.tables_folder.exists()
 
 
