@@ -17,7 +17,7 @@ from hwnas.ofa_supernet.folder import refuse_damaged_weights
 from hwnas.ofa_supernet.image_folder import ImageFolder
 from hwnas.ofa_supernet.pictures import Cut, Kept, Pictures, distorted, middle, refuse_damaged
 from hwnas.ofa_supernet.published import PublishedFolder
-from hwnas.spaces.ofa_mbv3 import OfaMbv3
+from hwnas.spaces.elastic import ElasticSpace
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +55,7 @@ class PublishedWithImages:
         return self.published.path
 
     @property
-    def space(self) -> OfaMbv3:
+    def space(self) -> ElasticSpace:
         """Its search space."""
         return self.published.space
 
