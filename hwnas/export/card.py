@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+LISTED_LABELS = 100
+"""More than so many fill a page that nobody reads."""
 
 
 def card(manifest: Mapping[str, Any], size_bytes: int) -> str:
@@ -38,7 +41,7 @@ def card(manifest: Mapping[str, Any], size_bytes: int) -> str:
         f"Bytes become {size} x {size} ({preprocessing['resize']}), divided by 255, then (x - mean) / std with"
         f" mean {preprocessing['mean']} and std {preprocessing['std']}.",
         "",
-        "Labels, in order: " + ", ".join(manifest["labels"]) + ".",
+        _labels(manifest["labels"]),
         "",
         "## Provenance",
         "```json",
@@ -48,6 +51,13 @@ def card(manifest: Mapping[str, Any], size_bytes: int) -> str:
         "`manifest.json` says the same for programs, with the SHA-256 of every file.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _labels(labels: Sequence[str]) -> str:
+    """All of them, in order, or as many as a person reads."""
+    if len(labels) <= LISTED_LABELS:
+        return "Labels, in order: " + ", ".join(labels) + "."
+    return f"Labels: {labels[0]}, {labels[1]} ... {labels[-1]}; `manifest.json` lists all {len(labels):,} in order."
 
 
 def _row(number: Mapping[str, Any]) -> str:

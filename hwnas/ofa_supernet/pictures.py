@@ -110,6 +110,8 @@ def read(path: Path) -> Image:
         with Image.open(path) as image:
             return image.convert("RGB")
     except Exception as error:  # each format has errors of its own
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"cannot read {path}: {error.strerror}; make it a readable file, or remove it") from error
         raise InputError(f"{path} is damaged, or no image: restore or remove it") from error
 
 

@@ -174,6 +174,15 @@ def test_package_runs_alone_and_agrees(made: Path, tmp_path: Path) -> None:
     assert 0 < lines[6]["latency_ms"]["median"] <= lines[6]["latency_ms"]["p90"]
 
 
+def test_a_card_lists_no_thousand_labels(net: NetSpec, tmp_path: Path) -> None:
+    labels = tuple(f"n{index:04d}" for index in range(1000))
+    folder = _write(net, tmp_path, replace(INFO, labels=labels))
+    card = (folder / "README.md").read_text()
+    assert "Labels: n0000, n0001 ... n0999; `manifest.json` lists all 1,000 in order." in card
+    assert "n0500" not in card
+    assert read_manifest(folder)["labels"] == list(labels)
+
+
 def test_run_cuts_the_middle_of_pictures_where_the_model_wants_it(net: NetSpec, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     cut = replace(INFO.preprocessing, crop=0.875)
