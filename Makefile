@@ -20,7 +20,7 @@ specialize: setup
 	$(BIN)/hwnas specialize --latency 2ms
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 slow: setup
 	$(BIN)/python -m pytest -m slow --no-skips
