@@ -1,8 +1,8 @@
 """Exact statistics for batch normalisations, in about the time of a plain forward pass over the same images.
 
 Where activations are larger than the cache, what costs is memory: new tensors above all, then reading. So values are
-normalised in place, sums are taken part by part, and where a 1x1 convolution widens, its output is never looked at:
-its mean and variance follow from its input, which is smaller, and are in its weights before it runs.
+normalised in place, sums are taken part by part, and where a 1x1 convolution widens much, its output is never looked
+at: its mean and variance follow from its input, which is smaller, and are in its weights before it runs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from hwnas.ofa_supernet.static import StaticNet
 PART_BYTES = 1 << 19
 """What stays in a core's cache while it is read three times; with a quarter or four times as much, sums take half as
 long again (`benchmarks/full_width.py`)."""
+
+WORTH_READING = 20
+"""Multiply-accumulates in the time in which one output value is read for its moments and normalised: about half a
+nanosecond on a core of an Intel Xeon. With 15 or 30 recalibration takes as long (`benchmarks/full_width.py`)."""
 
 Moments = tuple[Tensor, Tensor]
 """Mean and biased variance, C values each, float64."""
@@ -62,8 +66,7 @@ def set_statistics(network: StaticNet, statistics: dict[str, Moments]) -> None:
 def _normalised(op: Op, source: Tensor, held: OpWeights) -> tuple[Tensor, Moments]:
     """What the convolution makes of `source`, normalised by its own statistics, and those."""
     assert held.norm is not None
-    widens = op.kernel == op.stride == op.groups == 1 and op.out_shape[0] > op.in_channels
-    value = None if widens else convolution(op, source, held.weight, held.bias)
+    value = None if _projects(op) else convolution(op, source, held.weight, held.bias)
     mean, var = projected_moments(source, held.weight) if value is None else moments(value)
     wide = held.norm.weight / torch.sqrt(var + op.norm_eps)
     scale, shift = wide.to(source.dtype), (held.norm.bias - mean * wide).to(source.dtype)
@@ -72,6 +75,12 @@ def _normalised(op: Op, source: Tensor, held: OpWeights) -> tuple[Tensor, Moment
     else:
         torch.addcmul(shift[:, None, None], value, scale[:, None, None], out=value)
     return value, (mean, var)
+
+
+def _projects(op: Op) -> bool:
+    """Is it less work to multiply the inputs by themselves than to read the outputs again?"""
+    pointwise = op.kernel == op.stride == op.groups == 1
+    return pointwise and op.in_channels**2 < WORTH_READING * op.out_shape[0]
 
 
 def moments(value: Tensor) -> Moments:
