@@ -88,7 +88,7 @@ def test_a_damaged_model(damage: Callable[[Path], None], workspace: Workspace) -
     damage(measured(workspace) / "latency_model.json")
     [(kind, detail)] = broken(workspace)
     assert kind == "model"
-    assert "run `hwnas profile --device local` again" in detail
+    assert "run `hwnas profile --device local --supernet" in detail
 
 
 def test_a_model_without_its_table_is_not_in_use(workspace: Workspace) -> None:

@@ -134,11 +134,15 @@ class Provenance(BaseModel):
             return "imported"
         return "simulated" if self.device.get("kind") == "simulator" else "measured"
 
-    @property
-    def remedy(self) -> str:
-        """What brings the table back."""
-        again = f"run `hwnas profile --device {self.device.get('device', 'NAME')}` again"
-        return again if self.imported is None else "run `hwnas import lut` again"
+    def remedy(self, file: Path | None = None) -> str:
+        """What brings the table back; `file` is where it is, if that is known."""
+        if self.imported is not None:
+            return "run `hwnas import lut` again"
+        return (
+            f"run `hwnas profile --device {self.device.get('device', 'NAME')}` again"
+            if file is None
+            else profile_again(file)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +182,7 @@ class LatencyTable:
             )
         why = self.provenance.failed.get(key)
         reason = f" (it failed there: {why})" if why else ""
-        raise InputError(f"the latency table of {self.device} has no row {key!r}{reason}: {self.provenance.remedy}")
+        raise InputError(f"the latency table of {self.device} has no row {key!r}{reason}: {self.provenance.remedy()}")
 
     def sha256(self) -> str:
         """Hash of the rows as written."""
@@ -208,7 +212,7 @@ class LatencyTable:
         content = _bytes(path)
         provenance = Provenance.read(path.with_suffix(".json"))
         if hashlib.sha256(content).hexdigest() != provenance.csv_sha256:
-            raise InputError(f"{path} is truncated or was changed: {provenance.remedy}")
+            raise InputError(f"{path} is truncated or was changed: {provenance.remedy(path)}")
         try:
             # Read as text: Python's float() gives every value back exactly, in all versions of pandas.
             frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
@@ -223,7 +227,7 @@ class LatencyTable:
                 for key, median, p90, spread, samples, disturbed, a, b in values
             }
         except (KeyError, ValueError) as error:
-            raise InputError(f"{path} is no latency table: {provenance.remedy}") from error
+            raise InputError(f"{path} is no latency table: {provenance.remedy(path)}") from error
         return cls(rows, provenance)
 
     def _csv(self) -> bytes:
@@ -243,7 +247,8 @@ def _bytes(path: Path) -> bytes:
 
 def profile(file: Path) -> str:
     """What makes a file of a table's folder, which lies in the device's: luts/DEVICE/SUPERNET."""
-    return f"run `hwnas profile --device {file.absolute().parent.parent.name}`"
+    folder = file.absolute().parent
+    return f"run `hwnas profile --device {folder.parent.name} --supernet {folder.name}`"
 
 
 def profile_again(file: Path) -> str:

@@ -104,7 +104,7 @@ def _table(file: Path) -> str:
 
     table = LatencyTable.read(file)
     if len(table) != table.provenance.rows:
-        remedy = table.provenance.remedy
+        remedy = table.provenance.remedy(file)
         raise InputError(f"{file} has {len(table)} rows, its provenance {table.provenance.rows}: {remedy}")
     return f"{len(table)} rows in ms, {table.provenance.how} {table.provenance.date}"
 

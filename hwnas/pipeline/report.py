@@ -18,6 +18,7 @@ from hwnas.latency.in_use import load_latency
 from hwnas.latency.selection import Networks, ReportCard, Selection
 from hwnas.luts import LatencyTable
 from hwnas.luts.build import TABLE
+from hwnas.luts.table import profile_again
 from hwnas.pipeline.latency import FITTING, MODEL, NETWORKS_JOURNAL, kept_networks
 from hwnas.pipeline.opening import open_device
 from hwnas.pipeline.supernets import open_supernet
@@ -93,7 +94,7 @@ def device_report(
     table = LatencyTable.read(folder / TABLE)
     failed, facts = tuple(sorted(table.provenance.failed)), table.provenance.device
     if not _as_described(profile, facts):
-        raise InputError(f"{folder} was made before {device}.toml changed: run `hwnas profile --device {device}` again")
+        raise InputError(f"{folder} was made before {device}.toml changed: {profile_again(folder / TABLE)}")
     if failed:
         return DeviceReport(device, profile.device_kind, 0, None, None, None, failed=failed)
     found = kept_networks(space, folder / NETWORKS_JOURNAL, facts)

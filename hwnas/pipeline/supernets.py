@@ -25,10 +25,12 @@ def open_supernet(workspace: Workspace, name: str | None = None) -> StoredSupern
     """
     name = workspace.settings.supernet if name is None else name
     if name in PUBLISHED and name not in workspace.supernet_names():
-        first = f"predictor FILE --supernet {name}" if is_ranked(PUBLISHED[name]) else "supernet FILE"
+        first, then = f"predictor FILE --supernet {name}", ""
+        if not is_ranked(PUBLISHED[name]):
+            first, then = "supernet FILE", "; no accuracy predictor was published for it, so it can be profiled alone"
         raise InputError(
             f"{name} was not imported yet: 'hwnas import {first}' makes it "
-            "(docs/published-supernets.md says where FILE is published)"
+            f"(docs/published-supernets.md says where FILE is published){then}"
         )
     return stored(workspace.supernet_folder(name))
 

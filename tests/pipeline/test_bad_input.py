@@ -91,7 +91,7 @@ def test_weights_of_another_space(bench: Path, lab: Lab) -> None:
 @pytest.mark.parametrize("name", ["table.csv", "table.json", "latency_model.json"])
 def test_a_truncated_table(name: str, bench: Path, lab: Lab) -> None:
     truncate(table(bench) / name)
-    assert "run `hwnas profile --device local` again" in refused(bench, *LIMIT)
+    assert "run `hwnas profile --device local --supernet" in refused(bench, *LIMIT)
     code, _, err = hwnas("profile", "--json", "--workspace", str(bench))
     assert code == 0, err
     assert lab.timed == []

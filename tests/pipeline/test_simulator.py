@@ -126,7 +126,7 @@ def test_a_report_is_of_the_device_as_its_file_describes_it(
     (tmp_path / f"ws/devices/{NAME}.toml").write_text(f"{SHIPPED}launch_us = 11\n")
     code, _, err = hwnas("report", "--device", NAME, "--workspace", str(tmp_path / "ws"))
     assert code == 2
-    assert f"was made before {NAME}.toml changed: run `hwnas profile --device {NAME}` again" in err
+    assert f"was made before {NAME}.toml changed: run `hwnas profile --device {NAME} --supernet" in err
 
 
 def test_profiling_builds_no_files_and_says_simulated(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
