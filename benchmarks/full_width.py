@@ -87,7 +87,8 @@ def main() -> None:
     args = options.parse_args()
     torch.set_num_threads(1)
     supernet = OfaSupernet(spaces.load(args.space)).eval()
-    images = torch.randn(BATCH, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    _, *size = supernet.full.net.input_shape
+    images = torch.randn(BATCH, 3, *size, generator=torch.Generator().manual_seed(0))
     images = images.contiguous(memory_format=torch.channels_last)
     taken = []
     for arch in subnets(supernet.space, 1 if args.quick else args.seeds):

@@ -24,7 +24,8 @@ class SearchSettings(_Table):
     """How the search looks for candidates, and for how many rounds."""
 
     # Population, generations, parents and mutation are once-for-all's evolution, with its 500 generations cut to 60:
-    # over a table and a small predictor the best score stops moving long before that.
+    # over a table and a small predictor the best score of a small space stops moving long before that, and that of the
+    # published spaces rises by another 0.1 to 0.25 points with five times as many.
     population: Annotated[int, Field(ge=4)] = 100
     generations: Annotated[int, Field(ge=1)] = 60
     parents: Share = 0.25

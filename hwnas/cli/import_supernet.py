@@ -82,7 +82,7 @@ def _text(document: dict[str, Any], part: str) -> str:
         lines.append(f"  next      hwnas specialize --supernet {name} --arch-only --latency 20ms")
         if document["weights"] is not None:
             lines.append(f"  or        hwnas specialize --supernet {name} --data FOLDER --latency 30ms")
-    elif document["ranked"]:
+    elif document["accuracy_model_published"]:
         lines.append(f"  next      hwnas import predictor FILE --supernet {name}")
     else:
         lines.append("  note      no accuracy predictor was published for it: its subnets can be measured, not ranked")

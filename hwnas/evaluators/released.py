@@ -111,8 +111,8 @@ RESNET_50 = Released(
     constant="base_acc",
     rmse=None,
     note=(
-        "it ranks and is no ImageNet accuracy: fitted on images held out of the training set, it is some points too "
-        "high, and nobody has published by how much, nor how well it ranks"
+        "it ranks and is no ImageNet accuracy: fitted on images held out of the training set, it is probably too high, "
+        "as MobileNetV3's is; nobody has published by how much, nor how well it ranks"
     ),
 )
 """``ofa_resnet50_acc_predictor.pth``, whose resolutions are those of the tutorial that comes with it."""

@@ -48,6 +48,8 @@ def space_of(weights: Mapping[str, Tensor]) -> ElasticSpace:
         value = weights.get(f"{name}.weight")
         if not isinstance(value, Tensor) or value.ndim <= axis:
             raise not_published(f"it lacks {name}")
+        if not value.is_floating_point() or not value.numel():
+            raise not_published(f"{name} holds no floating-point numbers")
         return value.shape[axis]
 
     if "input_stem.0.weight" in weights:

@@ -132,7 +132,9 @@ class PublishedFolder:
         from hwnas.ofa_supernet.network import OfaSupernet
 
         if self.source.weights is None:
-            raise InputError(f"{self.path} has no weights yet: 'hwnas import supernet FILE' adds them")
+            raise InputError(
+                f"{self.path} has no weights yet: 'hwnas import supernet FILE --name {self.path.name}' adds them"
+            )
         supernet = OfaSupernet(self.space)
         try:
             supernet.load_state_dict(load_weights(self.weights_path))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hwnas.core.errors import InputError, wrong_key
 from hwnas.core.files import sha256
+from hwnas.spaces import ONE_SIZE
 
 MEAN = [0.485, 0.456, 0.406]
 STD = [0.229, 0.224, 0.225]
@@ -80,6 +81,8 @@ def read_source(path: Path) -> Source:
         raise InputError(f"{path} is no TOML: {error}; {remedy}") from error
     except ValidationError as error:
         raise InputError(f"{path}: {wrong_key(error.errors()[0], str(path))}; {remedy}") from error
+    if not ONE_SIZE.fullmatch(source.space):
+        raise InputError(f"{path}: space is one for images of one size, such as ofa_mbv3/w1.0-r224/v1; {remedy}")
     if len(source.mean) != len(source.std) or not source.mean:
         raise InputError(f"{path}: mean and std want one value a channel, not {len(source.mean)} and {len(source.std)}")
     return source

@@ -42,7 +42,7 @@ class ImportedSupernet:
             "predictor": None if source.predictor is None else source.predictor.model_dump(),
             "accuracy_model": None if predictor is None else predictor.name,
             "accuracy_note": None if predictor is None else predictor.note,
-            "ranked": is_ranked(source.space),
+            "accuracy_model_published": is_ranked(source.space),
         }
 
 

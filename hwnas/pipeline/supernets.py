@@ -81,7 +81,8 @@ def load_predictor(supernet: StoredSupernet) -> Predictor:
         return AccuracyPredictor.load(supernet.space, supernet.predictor_path)
     if not supernet.predictor_path.exists() and not is_ranked(supernet.space.id):
         raise InputError(
-            f"{supernet.path} has no accuracy predictor, and none was published for it: its subnets cannot be ranked"
+            f"{supernet.path} has no accuracy predictor, and none was published for it: its subnets cannot be ranked; "
+            "name a supernet that has one, or measure this one with 'hwnas profile'"
         )
     if not supernet.predictor_path.exists():
         name = supernet.path.name

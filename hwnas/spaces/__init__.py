@@ -41,7 +41,8 @@ def load(space_id: str, classes: int | None = None, in_channels: int | None = No
                 f"{SIZES[-1]}"
             )
         layout = replace(layout, resolutions=(size,))
-    return layout.space(space_id, classes or layout.classes, in_channels or layout.in_channels)
+    classes = layout.classes if classes is None else classes
+    return layout.space(space_id, classes, layout.in_channels if in_channels is None else in_channels)
 
 
 def load_bottlenecks(space_id: str, classes: int | None = None, in_channels: int | None = None) -> InvertedBottlenecks:

@@ -200,7 +200,7 @@ class InvertedBottlenecks(ElasticSpace):
 
 def middle_width(channels: int, expansion: int) -> int:
     """Between the 1 x 1 convolutions of a block into which so many channels come."""
-    return make_divisible(round(channels * expansion))
+    return make_divisible(channels * expansion)
 
 
 def _block_name(unit: int, position: int) -> str:

@@ -29,8 +29,8 @@ UNIT_WIDTHS = (256, 512, 1024, 2048)
 LEAST_DEPTHS = (2, 2, 4, 2)
 """ResNet-50 has 3, 4, 6 and 3 blocks; each unit has at most two more than these."""
 STRIDES = (1, 2, 2, 2)
-STEM_STRIDE = 4
-"""Its first convolution and the pooling after it have two each."""
+STEM_STRIDES = (2, 2)
+"""Of its first convolution, and of the pooling after it."""
 STEM_DEPTH, STEM_MIDDLE, STEM_OUT = 1, 2, 3
 """Genes of the stem."""
 
@@ -196,7 +196,7 @@ class OfaResNet50(ElasticSpace):
     def _shape_after(self, units: int, resolution: int, width: int) -> Shape:
         """Shape after the stem and this many units, the last of which has the width of this option."""
         size = self.layout.resolutions[resolution]
-        for stride in (2, 2, *STRIDES[:units]):
+        for stride in (*STEM_STRIDES, *STRIDES[:units]):
             size = -(-size // stride)
         widths = (self.layout.stem_widths, *self.layout.unit_widths)[units]
         return (widths[width], size, size)
@@ -204,13 +204,13 @@ class OfaResNet50(ElasticSpace):
     def _stem(self, net: Builder, depth: int, middle: int, width: int) -> None:
         net.block = "stem"
         channels = self.layout.stem_middles[middle]
-        net.conv("input_stem.0", channels, kernel=3, stride=2, act="relu")
+        net.conv("input_stem.0", channels, kernel=3, stride=STEM_STRIDES[0], act="relu")
         if depth:
             entry = net.last
             net.conv("input_stem.1", channels, kernel=3, act="relu")
             net.add("input_stem.1.shortcut", entry)
         net.conv("input_stem.2", self.layout.stem_widths[width], kernel=3, act="relu")
-        net.pool("max_pool", "max_pool", 3, 2)
+        net.pool("max_pool", "max_pool", 3, STEM_STRIDES[1])
 
     def _block(self, net: Builder, index: int, width: int, expansion: int) -> None:
         unit, position = self._positions[index]

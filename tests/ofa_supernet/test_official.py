@@ -159,8 +159,13 @@ def test_the_names_of_the_released_files_are_known() -> None:
             {"blocks.3.conv.depth_conv.bn.bn.bias": torch.zeros(5)},
             r"blocks\.3\.depth_conv\.norm\.bias is 5 where its widths want 48",
         ),
+        (
+            {"classifier.linear.weight": torch.zeros(4, 4, dtype=torch.int64)},
+            "classifier holds no floating-point numbers",
+        ),
+        ({"first_conv.conv.weight": torch.zeros(0, 3, 3, 3)}, "first_conv holds no floating-point numbers"),
     ],
-    ids=["no bias", "no stem", "one more", "wrong shape"],
+    ids=["no bias", "no stem", "one more", "wrong shape", "integers", "nothing"],
 )
 def test_another_state_dict_is_one_line(change: dict[str, Tensor | None], message: str) -> None:
     broken = {name: value for name, value in (state_dict() | change).items() if value is not None}
@@ -195,3 +200,27 @@ def test_wrong_lists_are_one_line(ks: list[int], e: list[int], d: list[int], res
     with pytest.raises(InputError) as caught:
         official.arch(ks, e, d, resolution)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("d", "e", "w"),
+    [
+        ([2] * 4, [0.35] * 18, [2] * 6),
+        ([2] * 5, [0.35] * 17, [2] * 6),
+        ([2] * 5, [0.35] * 18, [2] * 5),
+        ([2] * 5, [0.35] * 18, [3] * 6),
+        ([2, 3, 2, 2, 2], [0.35] * 18, [2] * 6),
+        ([2] * 5, [0.3] * 18, [2] * 6),
+    ],
+)
+def test_wrong_lists_of_resnet_are_one_line(d: list[int], e: list[float], w: list[int]) -> None:
+    with pytest.raises(InputError) as caught:
+        official.resnet50_arch(d, e, w)
+    assert "\n" not in str(caught.value)
+
+
+def test_unused_entries_of_resnet_s_lists_may_hold_anything() -> None:
+    shallow = official.resnet50_arch(
+        [0] * 5, [0.2, 0.2, 0, 0, 0.2, 0.2, 0, 0, *[0.2] * 4, 0, 0, 0.2, 0.2, 0, 0], [0] * 6
+    )
+    assert shallow == official.resnet50_arch([1, 0, 0, 0, 0], [0.2] * 18, [0] * 6)

@@ -70,7 +70,7 @@ def test_a_predictor_alone(workspace: Workspace) -> None:
     found = imported("predictor", "acc.npz")
     assert list(found) == [
         *("schema", "supernet", "folder", "space", "resolution", "classes", "weights", "predictor"),
-        *("accuracy_model", "accuracy_note", "ranked"),
+        *("accuracy_model", "accuracy_note", "accuracy_model_published"),
     ]
     assert (found["supernet"], found["space"], found["resolution"]) == (NAME, "ofa_mbv3/w1.0-r224/v1", 224)
     assert (found["folder"], found["weights"]) == (f"ofa_supernet/{NAME}", None)
@@ -221,7 +221,11 @@ def test_every_released_network_is_told_from_its_weights(
     published: str, name: str, space: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     found = imported("supernet", str(checkpoint(tmp_path / "file", SHAPES["released"][published], classes=2)))
-    assert (found["supernet"], found["space"], found["ranked"]) == (name, space, "proxyless" not in name)
+    assert (found["supernet"], found["space"], found["accuracy_model_published"]) == (
+        name,
+        space,
+        "proxyless" not in name,
+    )
     stored = PublishedFolder(workspace.supernet_folder(name))
     with torch.no_grad():
         assert stored.load().extract(stored.space.smallest)(torch.zeros(1, 3, 64, 64)).shape == (1, 2)
@@ -250,7 +254,7 @@ def test_widths_that_nobody_released(workspace: Workspace, tmp_path: Path) -> No
     assert "has other widths than ofa-mbv3-w1.0" in refused("supernet", str(narrow))
 
 
-@pytest.mark.parametrize("damage", ["change", "remove", "source", "key"])
+@pytest.mark.parametrize("damage", ["change", "remove", "source", "key", "sizes"])
 def test_check_sees_damage(damage: str, workspace: Workspace) -> None:
     imported("predictor", "acc.npz")
     folder = workspace.supernet_folder(NAME)
@@ -260,8 +264,10 @@ def test_check_sees_damage(damage: str, workspace: Workspace) -> None:
         (folder / "predictor.safetensors").unlink()
     elif damage == "source":
         (folder / "source.toml").write_text("space = ")
-    else:
+    elif damage == "key":
         (folder / "source.toml").write_text('space = "ofa_mbv3/w1.0-r224/v1"\nwidth = 3\n')
+    else:
+        (folder / "source.toml").write_text('space = "ofa_mbv3/w1.0/v1"\n')
     [(kind, detail)] = [(item.kind, item.detail) for item in workspace.check().items if not item.ok]
     assert kind == "supernet"
     assert str(folder) in detail
