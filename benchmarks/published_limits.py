@@ -5,7 +5,8 @@ then `hwnas specialize --supernet .. --arch-only` at each limit, each in a fresh
 machine, one thread. What was handed over is then timed once more, side by side, by the rules of verification.
 
 Reported: whether it holds (exit code 0 and a measured p90 within the limit), the measured p90, the p90 once more some
-minutes later, rounds, whether the limit binds, seconds with start-up.
+minutes later, whether each was disturbed, rounds, whether the limit binds, the span of p90s where nothing holds (the
+command tells it only then), seconds with start-up.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from _workspaces import QUICK_RULES, local_toml
 from hwnas.core.arch import Arch
 from hwnas.core.files import append_line, read_lines, write_atomic
 from hwnas.core.metrics import Measurement
+from hwnas.core.quality import disturbance
 from hwnas.devices.campaign import campaign
 from hwnas.devices.device import open_device
 from hwnas.devices.profile import load_profile
@@ -57,18 +59,23 @@ def prepare(workspace: Path, supernet: str, quick: bool) -> None:
 
 
 def specialize(workspace: Path, limit_ms: float) -> dict[str, Any]:
-    """One run of the command, and what its document says."""
+    """One run of the command, and what its document says; a run that broke is no verdict, and is not kept."""
     started = time.monotonic()
     done = hwnas(workspace, "specialize", "--arch-only", "--latency", f"{limit_ms:g}ms")
     row: dict[str, Any] = {"limit_ms": limit_ms, "exit_code": done.returncode, "seconds": time.monotonic() - started}
-    document = json.loads(done.stdout) if done.stdout.strip() else {}
-    measured = document.get("measured")
-    if measured is None:
-        log(done.stderr[-500:])
-        return row | {"holds": False}
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stderr[-2000:])
+    return row | verdict(json.loads(done.stdout), done.returncode, limit_ms)
+
+
+def verdict(document: dict[str, Any], exit_code: int, limit_ms: float) -> dict[str, Any]:
+    """What a document of `hwnas specialize --json` says of one limit."""
+    if "reachable" in document:
+        return {"holds": False, "reachable_p90_ms": document["reachable"]["latency_ms"]}
+    measured = document["measured"]
     p90 = measured["latency_ms"]["p90"]
-    return row | {
-        "holds": bool(document["holds"]) and done.returncode == 0 and p90 <= limit_ms,
+    return {
+        "holds": bool(document["holds"]) and exit_code == 0 and p90 <= limit_ms,
         "binding": document["binding"],
         "p90_ms": p90,
         "interval_95_ms": measured["interval_95_ms"]["p90"],
@@ -122,7 +129,8 @@ def main() -> None:
         again = measured_again(workspace, rows, kept / "again.jsonl")
     for row in rows:
         if "arch" in row:
-            row["again_p90_ms"] = again[network_name(Arch.from_json(row["arch"]))].p90
+            once_more = again[network_name(Arch.from_json(row["arch"]))]
+            row |= {"again_p90_ms": once_more.p90, "again_disturbed": disturbance(once_more)}
     figures = {
         "supernet": args.supernet,
         "runs": rows,

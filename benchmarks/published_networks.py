@@ -3,7 +3,8 @@
 Every network that its authors specialised (ofa_specialized/ of HWNAS_DATA) is read as `hwnas import arch` reads it,
 written with random weights, on which no time depends, and timed whole, on one thread, in interleaved groups, by the
 rules of networks. Published latencies are those of the device that a network was searched for, a few with batches.
-Reported: each network beside its published figures, and how well these rank the networks here.
+Reported: each network beside its published figures, and how well these rank the networks here. A few were published
+under several names: as each is measured like any other, they tell what a second measurement is worth here.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from hwnas.pipeline.names import device_onnx
 NAME = "published_networks"
 QUICK = 6
 """Networks of a quick run, from the smallest to the largest."""
+LEAST_RANKED = 4
+"""Fewer networks of one device give no rank correlation."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def row(one: Published, measured: Measurement) -> dict[str, Any]:
     return {
         "network": one.name.split("_finetune")[0],
         "space": one.found.arch.space_id,
+        "genes": list(one.found.arch.genes),
         "resolution": one.found.resolution,
         "macs": macs(one.found.net),
         "published_for": one.device,
@@ -116,9 +120,23 @@ def ranks(rows: list[dict[str, Any]]) -> dict[str, float]:
     frame = pd.DataFrame(rows)
     found = {"MACs": float(spearmanr(frame.macs, frame.median_ms).statistic)}
     for device, part in frame.dropna(subset=["published_ms"]).groupby("published_for"):
-        if len(part) > 2:
+        if len(part) >= LEAST_RANKED:
             found[str(device)] = float(spearmanr(part.published_ms, part.median_ms).statistic)
     return found
+
+
+def repeated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was published under several names, the widest `apart` first: the slowest median over the fastest."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for one in rows:
+        groups.setdefault((one["space"], *one["genes"], one["resolution"]), []).append(one)
+    found = []
+    for same in groups.values():
+        if len(same) > 1:
+            medians = [one["median_ms"] for one in same]
+            names = [one["network"] for one in same]
+            found.append({"networks": names, "median_ms": medians, "apart": max(medians) / min(medians)})
+    return sorted(found, key=lambda one: -one["apart"])
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -142,11 +160,18 @@ def main() -> None:
         "published": len(networks),
         "refused": [one.name for one in networks if one.found is None],
         "measured": len(rows),
+        "disturbed": sum(bool(one["disturbed"]) for one in rows),
+        "repeated": repeated(rows),
         "spearman": ranks(rows),
         "networks": rows,
     }
     ranked = markdown(["ranked by", "Spearman"], [[name, f"{value:.3f}"] for name, value in ranks(rows).items()])
-    finish(args, NAME, figures, [table(rows), ranked])
+    same = [
+        [", ".join(one["networks"]), ", ".join(f"{ms:.2f} ms" for ms in one["median_ms"]), f"{one['apart']:.2f}"]
+        for one in repeated(rows)
+    ]
+    alike = markdown(["one network under several names", "medians", "slowest over fastest"], same)
+    finish(args, NAME, figures, [table(rows), ranked, *([alike] if same else [])])
 
 
 if __name__ == "__main__":
