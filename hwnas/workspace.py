@@ -43,7 +43,7 @@ TEMPLATE = (
 """What `hwnas init` copies; pyproject.toml puts the same list into the wheel."""
 
 _STAGING = ".hwnas-init"
-LEFT_OUT = ("checkpoint.safetensors", "teacher.safetensors", "lab-*.toml", "*.tmp", "__pycache__")
+LEFT_OUT = ("checkpoint.safetensors", "events", "lab-*.toml", "*.tmp", "__pycache__")
 """Names that no template carries: what only an unfinished training needs, devices of the laboratory, and what killed
 writers leave; pyproject.toml leaves them out of the wheel and .gitignore out of the repository."""
 

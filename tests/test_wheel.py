@@ -63,7 +63,7 @@ def test_what_it_carries(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"hwnas"}
     assert "hwnas/_template/hwnas.toml" in names
     assert "hwnas/export/run.py" in names
-    assert not [name for name in names if name.endswith(("checkpoint.safetensors", "teacher.safetensors", ".tmp"))]
+    assert not [name for name in names if name.endswith(("checkpoint.safetensors", ".tmp"))]
 
 
 def test_the_main_job_outside_any_clone(bin_folder: Path, tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ import numpy as np
 import torch
 from tiny_space import TINY
 
-from hwnas.ofa_supernet import train as training
-from hwnas.ofa_supernet.data import READERS, Split
+from hwnas.core.progress import Progress, silent
+from hwnas.ofa_supernet import trainer
+from hwnas.ofa_supernet.data import Split
+from hwnas.ofa_supernet.datasets import READERS, Dataset
 from hwnas.spaces.ofa_mbv3 import LAYOUTS
 
 PROBE_IMAGES = 60
+LABELS = ("none", "top", "bottom", "both")
 RECIPE_TEXT = """
 space = "ofa_mbv3/tiny/v1"
 dataset = "stripes"
@@ -53,20 +56,50 @@ distill = 0.5
 sort_channels = true
 """
 EPOCHS = 7
+SANDWICH_TEXT = """
+space = "ofa_mbv3/tiny/v1"
+dataset = "stripes"
+data = "nowhere"
+labels = ["none", "top", "bottom", "both"]
+mean = [0.5]
+std = [0.5]
+seed = 5
+train_images = 96
+batch = 32
+dropout = 0.2
+average = 0.9
+
+[augment]
+shift = 1
+area = 0.6
+mixup = 0.3
+
+[[stage]]
+name = "sandwich"
+epochs = 3
+learning_rate = 0.1
+warmup_steps = 1
+kernels = [3, 5, 7]
+depths = [1, 2]
+expansions = [1, 2, 3]
+sandwich = true
+subnets = 2
+distill = 1.0
+"""
+"""Everything that a step draws."""
 
 
-def stripes(folder: Path) -> dict[str, Split]:
+def stripes(folder: Path, size: int = 8, progress: Progress = silent) -> Dataset:
     """Noise with a bright upper or lower half, both or none (mirroring keeps the class)."""
-    sizes = {"train": 80, "calibration": 40, "predictor": 60, "choice": 10, "test": 10}
-    splits = {}
-    for seed, (name, count) in enumerate(sizes.items()):
+    splits = []
+    for seed, count in enumerate((300, 20)):
         rng = np.random.default_rng(seed)
         labels = rng.integers(0, 4, count, dtype=np.uint8)
         images = rng.integers(0, 100, (count, 8, 8, 1), dtype=np.uint8)
         images[labels % 2 == 1, :4] += 120
         images[labels >= 2, 4:] += 120
-        splits[name] = Split(images, labels)
-    return splits
+        splits.append(Split(images, labels))
+    return Dataset(splits[0], splits[1], LABELS)
 
 
 def register() -> None:
@@ -74,4 +107,4 @@ def register() -> None:
     torch.set_num_threads(1)
     LAYOUTS["ofa_mbv3/tiny/v1"] = TINY
     READERS["stripes"] = stripes
-    training.PROBE_IMAGES = PROBE_IMAGES
+    trainer.PROBE_IMAGES = PROBE_IMAGES

@@ -39,10 +39,11 @@ def middles(net: NetSpec) -> Iterator[Middle]:
         def named(*names: str, block: str = block) -> tuple[Op, ...]:
             return tuple(ops[f"{block}.{name}"] for name in names if f"{block}.{name}" in ops)
 
-        if last == "point_linear" and named("inverted_bottleneck"):
-            channels = ops[f"{block}.inverted_bottleneck"].in_channels
+        expands = named("inverted_bottleneck", "fused_conv")
+        if last == "point_linear" and expands:
+            channels = expands[0].in_channels
             yield Middle(
-                named("inverted_bottleneck", "depth_conv", "se.expand"),
+                (*expands, *named("depth_conv", "se.expand")),
                 named("point_linear", "se.reduce"),
                 partial(inverted_bottlenecks.middle_width, channels),
             )

@@ -1,4 +1,4 @@
-"""Data sets and their splits: the one module that decides which image serves what.
+"""Splits of images: the one module that decides which image serves what.
 
 | split | from | serves |
 |---|---|---|
@@ -16,9 +16,7 @@ Splits are drawn by a fixed permutation, so they are the same on every machine.
 
 from __future__ import annotations
 
-import gzip
 import lzma
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +34,8 @@ Bytes = NDArray[np.uint8]
 
 SPLIT_SEED = 20200523
 """Any constant will do, as long as it never changes, nor the sizes below: what is stored depends on them."""
+HELD_OUT = 0.12, 0.06
+"""Shares of the training images that the predictor and the choice take at most."""
 PREDICTOR_IMAGES = 6000
 """Subnets are compared on these, and a search over thousands finds what merely suits them: the more there are, the
 less of that. Each subnet sees some of them, so that more cost nothing but training images."""
@@ -52,9 +52,6 @@ LEAST_TEST = 100
 """The standard error of an accuracy near 76% is 4.3 points: enough to see that a model works."""
 SHIPPED = ("test", "calibration", "choice")
 """Splits that a supernet folder carries."""
-
-_IDX_HEADERS = {"images": 16, "labels": 8}
-"""Bytes before the data in an IDX file of images (magic, count, rows, columns) and of labels (magic, count)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +76,12 @@ class Split:
 def split_rows(count: int) -> dict[str, NDArray[np.int64]]:
     """Rows of `count` training images that each split takes; calibration lies inside train, all others are disjoint."""
     order = np.random.default_rng(SPLIT_SEED).permutation(count)
-    held_out = PREDICTOR_IMAGES + CHOICE_IMAGES
+    predictor = min(PREDICTOR_IMAGES, int(count * HELD_OUT[0]))
+    held_out = predictor + min(CHOICE_IMAGES, int(count * HELD_OUT[1]))
     train = order[held_out:]
     return {
-        "predictor": order[:PREDICTOR_IMAGES],
-        "choice": order[PREDICTOR_IMAGES:held_out],
+        "predictor": order[:predictor],
+        "choice": order[predictor:held_out],
         "train": train,
         "calibration": train[:CALIBRATION_IMAGES],
     }
@@ -102,36 +100,6 @@ def folder_rows(train: int, test: int) -> dict[str, NDArray[np.int64]]:
         "choice": order[calibration:wanted],
         "test": np.random.default_rng(SPLIT_SEED).permutation(test)[:TEST_IMAGES],
     }
-
-
-def read_fashion_mnist(folder: Path) -> dict[str, Split]:
-    """Every split of Fashion-MNIST (Xiao et al. 2017, MIT) from its four IDX files.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
-    whole = Split(_read_idx(folder, "train", "images"), _read_idx(folder, "train", "labels"))
-    splits = {name: whole.take(rows) for name, rows in split_rows(len(whole)).items()}
-    splits["test"] = Split(_read_idx(folder, "t10k", "images"), _read_idx(folder, "t10k", "labels"))
-    return splits
-
-
-def _read_idx(folder: Path, part: str, what: str) -> Bytes:
-    path = folder / f"{part}-{what}-idx{3 if what == 'images' else 1}-ubyte.gz"
-    try:
-        raw = gzip.decompress(path.read_bytes())
-        values = np.frombuffer(raw, np.uint8, offset=_IDX_HEADERS[what])
-        return values.reshape(-1, 28, 28, 1) if what == "images" else values
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} is missing: install Debian's dataset-fashion-mnist, or set data in the recipe"
-        ) from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{path} is damaged ({error}): fetch it again") from error
-
-
-READERS = {"fashion-mnist": read_fashion_mnist}
-"""Data sets by the name that recipes use."""
 
 
 def pack(splits: Mapping[str, Split], path: Path) -> None:

@@ -7,13 +7,14 @@
 | curve.csv | one row an epoch |
 | subnets.jsonl | hits of random and of searched subnets, from which the predictor is fitted |
 | predictor.safetensors | the accuracy predictor |
-| images.safetensors.xz | test, calibration and choice images |
+| images.safetensors.xz | test, calibration and choice images, unless they stay where they were read |
 | README.md | the card |
 | hashes.json | sha256 of each of these |
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,9 @@ from typing import TYPE_CHECKING
 from hwnas.core.errors import InputError
 from hwnas.core.files import sha256, write_json
 from hwnas.core.progress import Progress, silent
+from hwnas.ofa_supernet.curve import CURVE
 from hwnas.ofa_supernet.data import Split, unpack
+from hwnas.ofa_supernet.datasets import READERS
 from hwnas.ofa_supernet.recipe import Recipe, read_recipe
 from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 RECIPE = "recipe.toml"
 WEIGHTS = "weights.safetensors"
-CURVE = "curve.csv"
+
 SUBNETS = "subnets.jsonl"
 PREDICTOR = "predictor.safetensors"
 IMAGES = "images.safetensors.xz"
@@ -44,6 +47,8 @@ class SupernetFolder:
     """A trained supernet; parts are read when asked for, and torch is loaded only with the weights."""
 
     path: Path
+    data: Path | None = None
+    """Where the images are, if they are neither in the folder nor where the recipe says."""
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -58,7 +63,8 @@ class SupernetFolder:
     @property
     def dataset(self) -> str:
         """What it was trained on."""
-        return self.recipe.dataset
+        recipe = self.recipe
+        return f"the folder {recipe.data.name}" if recipe.dataset == "folder" else recipe.dataset
 
     @property
     def labels(self) -> list[str]:
@@ -88,7 +94,12 @@ class SupernetFolder:
     @property
     def required(self) -> frozenset[str]:
         """What `specialize` needs."""
-        return frozenset({RECIPE, WEIGHTS, PREDICTOR, IMAGES})
+        return frozenset({RECIPE, WEIGHTS, PREDICTOR} | ({IMAGES} if self.packed else set()))
+
+    @property
+    def packed(self) -> bool:
+        """Are its images in the folder?"""
+        return self.recipe.pack is not False
 
     @property
     def remedy(self) -> str:
@@ -105,8 +116,20 @@ class SupernetFolder:
         return self.path / PREDICTOR
 
     @cached_property
-    def _splits(self) -> dict[str, Split]:
-        return unpack(self.path / IMAGES)
+    def _splits(self) -> Mapping[str, Split]:
+        if self.packed:
+            return unpack(self.path / IMAGES)
+        recipe = self.recipe
+        where = self.data or recipe.data
+        if not where.is_dir():
+            raise InputError(
+                f"{self.path} holds no images, and there is no folder {where} with those that it was trained on: "
+                "name it with --data FOLDER, or give --arch-only for an architecture alone"
+            )
+        dataset = READERS[recipe.dataset](where, recipe.size, silent)
+        if recipe.data_sha256 not in (None, dataset.sha256()):
+            raise InputError(f"{where} holds other images than those that {self.path} was trained on: name the same")
+        return dataset.splits().held
 
     def images(self, split: str) -> Split:
         """The "test", "calibration" or "choice" images."""

@@ -45,6 +45,8 @@ Weights = Callable[[Op], OpWeights]
 NormFunction = Callable[[Op, Tensor, Norm], Tensor]
 Convolve = Callable[[Op, Tensor, OpWeights], Tensor]
 """A convolution and the normalisation of its output, in place of both."""
+Drop = Callable[[Tensor], Tensor]
+"""Takes out some values while training (dropout)."""
 
 
 def normalise(op: Op, value: Tensor, norm: Norm) -> Tensor:
@@ -70,19 +72,19 @@ def normalised_by(norm: NormFunction) -> Convolve:
 plain = normalised_by(normalise)
 
 
-def run(net: NetSpec, weights: Weights, images: Tensor, convolve: Convolve = plain, dropout: float = 0.0) -> Tensor:
+def run(net: NetSpec, weights: Weights, images: Tensor, convolve: Convolve = plain, drop: Drop | None = None) -> Tensor:
     """Logits (N x classes) of `images` (N x C x H x W).
 
-    `convolve` computes the convolutions that are normalised; `dropout` acts before the classifier.
+    `convolve` computes the convolutions that are normalised; `drop` acts before the classifier.
     """
     values: list[Tensor] = []
     for op in net.ops:
         inputs = [images if index == INPUT else values[index] for index in op.inputs]
-        values.append(_activate(op, _apply(op, inputs, weights, convolve, dropout)))
+        values.append(_activate(op, _apply(op, inputs, weights, convolve, drop)))
     return values[-1].flatten(1)
 
 
-def _apply(op: Op, inputs: list[Tensor], weights: Weights, convolve: Convolve, dropout: float) -> Tensor:
+def _apply(op: Op, inputs: list[Tensor], weights: Weights, convolve: Convolve, drop: Drop | None) -> Tensor:
     source = inputs[0]
     if op.kind == "add":
         return inputs[0] + inputs[1]
@@ -100,8 +102,8 @@ def _apply(op: Op, inputs: list[Tensor], weights: Weights, convolve: Convolve, d
         return torch.zeros_like(source)
     held = weights(op)
     if op.kind == "linear":
-        if dropout:
-            source = F.dropout(source, dropout)
+        if drop is not None:
+            source = drop(source)
         return F.linear(source.flatten(1), held.weight, held.bias)[:, :, None, None]
     return convolution(op, source, held.weight, held.bias) if held.norm is None else convolve(op, source, held)
 

@@ -50,7 +50,7 @@ class ImageFolder:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class Part:
     """The names of all images of `train` or of `val`, by class."""
 
     path: Path
@@ -59,6 +59,11 @@ class _Part:
     @property
     def count(self) -> int:
         return sum(map(len, self.files.values()))
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the classes' folders, in order."""
+        return [_printable(name) for name in self.files]
 
     def at(self, rows: NDArray[np.int64]) -> Drawn:
         """The images at `rows` of the whole list, in that order."""
@@ -78,6 +83,23 @@ def read_image_folder(folder: Path, classes: int, progress: Progress) -> ImageFo
     Raises:
         InputError: it is no such folder, or its classes are not the network's.
     """
+    parts = list_images(folder, progress, classes)
+    train, val = parts[TRAIN], parts[VAL]
+    for part, least in ((train, LEAST_TRAINING), (val, LEAST_TEST)):
+        if part.count < least:
+            raise InputError(f"{part.path} holds {part.count} images, and {least} is the least: add some")
+    rows = folder_rows(train.count, val.count)
+    drawn = {name: (val if name == "test" else train).at(part) for name, part in rows.items()}
+    counts = {TRAIN: train.count, VAL: val.count}
+    return ImageFolder(folder, train.labels, counts, drawn)
+
+
+def list_images(folder: Path, progress: Progress, classes: int | None = None) -> dict[str, Part]:
+    """Train and val of a folder of images, of so many classes or of as many as there are; no image is opened.
+
+    Raises:
+        InputError: it is no such folder, its classes are others, or its parts have different ones.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: name one that holds {LAYOUT}")
     if not (folder / TRAIN).is_dir():
@@ -87,24 +109,18 @@ def read_image_folder(folder: Path, classes: int, progress: Progress) -> ImageFo
         )
     if not (folder / VAL).is_dir():
         raise InputError(f"{folder} has no folder {VAL}: the test needs images, {VAL}/CLASS/*.JPEG")
-    train = _Part(folder / TRAIN, _listed(folder / TRAIN, classes, progress))
-    val = _Part(folder / VAL, _listed(folder / VAL, classes, progress))
+    train = Part(folder / TRAIN, _listed(folder / TRAIN, classes, progress))
+    val = Part(folder / VAL, _listed(folder / VAL, classes, progress))
     other = sorted(train.files.keys() ^ val.files.keys())
     if other:
         raise InputError(
             f"{TRAIN} and {VAL} of {folder} have different classes, {_printable(other[0])} is one: "
             "give both the same folders"
         )
-    for part, least in ((train, LEAST_TRAINING), (val, LEAST_TEST)):
-        if part.count < least:
-            raise InputError(f"{part.path} holds {part.count} images, and {least} is the least: add some")
-    rows = folder_rows(train.count, val.count)
-    drawn = {name: (val if name == "test" else train).at(part) for name, part in rows.items()}
-    counts = {TRAIN: train.count, VAL: val.count}
-    return ImageFolder(folder, [_printable(name) for name in train.files], counts, drawn)
+    return {TRAIN: train, VAL: val}
 
 
-def _listed(part: Path, classes: int, progress: Progress) -> dict[str, list[str]]:
+def _listed(part: Path, classes: int | None, progress: Progress) -> dict[str, list[str]]:
     """The names of the images in each class's folder, both in order.
 
     Raises:
@@ -113,20 +129,20 @@ def _listed(part: Path, classes: int, progress: Progress) -> dict[str, list[str]
     stage = f"list {part.name}"
     try:
         folders = sorted(entry.name for entry in os.scandir(part) if entry.is_dir() and not _hidden(entry))
-        if len(folders) != classes:
+        if classes is not None and len(folders) != classes:
             raise InputError(
                 f"{part} has {len(folders)} folders, and the network {classes} classes: "
                 "it wants a folder for each class that the network was trained on, named so that they sort as then"
             )
         files = {}
         for done, name in enumerate(folders):
-            progress(stage, done, classes)
+            progress(stage, done, len(folders))
             files[name] = sorted(entry.name for entry in os.scandir(part / name) if _is_image(entry))
             if not files[name]:
                 raise InputError(f"{part / _printable(name)} holds no image ({', '.join(sorted(SUFFIXES))}): add some")
     except OSError as error:
         raise InputError(f"cannot read {error.filename or part}: {error.strerror}; make it readable") from error
-    progress(stage, classes, classes)
+    progress(stage, len(files), len(files))
     return files
 
 

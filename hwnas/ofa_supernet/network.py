@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hwnas.core.arch import Arch
 from hwnas.core.net import NetSpec, Op
 from hwnas.ofa_supernet.channels import middles, order_within
-from hwnas.ofa_supernet.forward import Convolve, Norm, OpWeights, plain, run
+from hwnas.ofa_supernet.forward import Convolve, Drop, Norm, OpWeights, plain, run
 from hwnas.ofa_supernet.static import StaticNet, stored_weights
 from hwnas.spaces.elastic import ElasticSpace
 
@@ -77,10 +77,10 @@ class OfaSupernet(nn.Module):
         return weight
 
     def forward(
-        self, images: Tensor, net: NetSpec | None = None, convolve: Convolve = plain, dropout: float = 0.0
+        self, images: Tensor, net: NetSpec | None = None, convolve: Convolve = plain, drop: Drop | None = None
     ) -> Tensor:
         """Logits (N x classes) of `images` under the subnet `net`; the full network where none is given."""
-        return run(self.full.net if net is None else net, self.weights, images, convolve, dropout)
+        return run(self.full.net if net is None else net, self.weights, images, convolve, drop)
 
     def subnet(self, arch: Arch) -> Subnet:
         """A module that runs one architecture on the shared weights."""

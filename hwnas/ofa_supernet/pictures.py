@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwnas.core.errors import InputError
 from hwnas.core.images import Images
 from hwnas.core.progress import Progress
+from hwnas.ofa_supernet.data import Split
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,7 +29,7 @@ SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
 """Of image files, in any case."""
 WORKERS = min(os.cpu_count() or 1, 8)
 """Threads that decode; Pillow lets others run meanwhile."""
-CHECKED_AT_ONCE = 100
+CHECKED_AT_ONCE, DECODED_AT_ONCE = 100, 1000
 """Files between two reports of progress."""
 
 AREA = (0.08, 1.0)
@@ -66,6 +68,26 @@ class Pictures:
         self.decode(wanted, out)
         return out
 
+    def take(self, rows: NDArray[np.int64]) -> Pictures:
+        """Those at `rows`, in that order; none is decoded."""
+        return Pictures([self.paths[row] for row in rows], self.size, self.cut)
+
+    def at(self, rows: NDArray[np.int64]) -> Images:
+        """The images at `rows`; errors as of a slice."""
+        out = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        self.decode([int(row) for row in rows], out)
+        return out
+
+    def all(self, stage: str, progress: Progress) -> Images:
+        """Every image; errors as of a slice."""
+        out = np.empty((len(self), self.size, self.size, 3), np.uint8)
+        for start in range(0, len(self), DECODED_AT_ONCE):
+            progress(stage, start, len(self))
+            rows = range(len(self))[start : start + DECODED_AT_ONCE]
+            self.decode(rows, out[start : start + len(rows)])
+        progress(stage, len(self), len(self))
+        return out
+
     def decode(self, rows: Sequence[int], out: Images) -> None:
         """Fill `out` with the images at `rows`; errors as of a slice."""
 
@@ -74,6 +96,29 @@ class Pictures:
             out[place] = np.asarray(self.cut(read(self.paths[row]), row, self.size))
 
         _with_threads(fill, range(len(rows)))
+
+
+@dataclass(frozen=True, eq=False)
+class FileSplit:
+    """N images that are decoded when they are asked for, and their N labels."""
+
+    images: Pictures
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, count: int) -> FileSplit:
+        """The first `count` images, or all where there are fewer."""
+        return self.take(np.arange(min(count, len(self))))
+
+    def take(self, rows: NDArray[np.int64]) -> FileSplit:
+        """The images at `rows`, in that order; none is decoded."""
+        return FileSplit(self.images.take(rows), self.labels[rows])
+
+    def decoded(self, stage: str, progress: Progress) -> Split:
+        """All images in memory; errors as of a slice of pictures."""
+        return Split(self.images.all(stage, progress), self.labels)
 
 
 class Kept:
@@ -139,6 +184,11 @@ def middle(image: Image, size: int, shorter: int) -> Image:
     left, top = round((width - size) / 2), round((height - size) / 2)
     resized = image.resize((width, height), Resampling.BILINEAR)
     return resized.crop((left, top, left + size, top + size))
+
+
+def middle_square(image: Image, row: int, size: int) -> Image:
+    """The middle of an image, as large as fits, resized to `size` squared."""
+    return middle(image, size, size)
 
 
 def distorted(image: Image, size: int, rng: np.random.Generator) -> Image:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hwnas.core.errors import InputError
-from hwnas.ofa_supernet.data import READERS
+from hwnas.ofa_supernet.datasets import READERS
 from hwnas.spaces import load_bottlenecks
 from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
 
@@ -26,16 +26,22 @@ class Stage(_Table):
     spends equal compute on each as long as the recipe's `pixels_per_step` does not cut the batch. Where it does, a step
     costs much the same at every resolution that is cut, and 0 spends equal compute on those.
 
-    `extremes` is the share of draws that take the stage's largest or smallest subnet at the step's resolution, half of
-    them each: the sandwich rule (Yu et al., BigNAS, ECCV 2020, section 3.1) at the price of one subnet a step.
-    Independent draws of some forty genes hardly ever come near either, and the largest would end below the middle.
+    A step trains `subnets` drawn ones, and with `sandwich` the stage's largest and smallest besides (the sandwich rule:
+    Yu et al., BigNAS, ECCV 2020, section 3.1). `extremes` is the share of draws that take one of these two, half of
+    them each: the same at the price of one subnet a step. Independent draws of some forty genes hardly ever come near
+    either, and the largest would end below the middle.
+
+    `distill` is how much the answers of a better network count beside the labels. With `sandwich` that is the largest
+    subnet of the same step, and the others learn from it alone (in-place distillation, same section); else it is the
+    full network as the first stage left it (once-for-all, section 3.2).
     """
 
     name: str
     epochs: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(default=100, ge=0)
-    subnets: int = Field(default=1, ge=1)
+    subnets: int = Field(default=1, ge=0)
+    sandwich: bool = False
     images: int | None = Field(default=None, ge=2)
     kernels: list[int] | None = None
     expansions: list[int] | None = None
@@ -64,15 +70,35 @@ class PredictorRecipe(_Table):
         return min(round(self.searched * self.subnets), self.subnets - 20)
 
 
+class Augment(_Table):
+    """How training images differ from the stored ones; see `hwnas.ofa_supernet.augment.Augmentation`."""
+
+    mirror: bool = True
+    shift: int = Field(default=0, ge=0)
+    pad: Literal["reflect", "edge", "zeros"] = "reflect"
+    area: float = Field(default=1.0, gt=0, le=1)
+    mixup: float = Field(default=0.0, ge=0)
+
+
 class Recipe(_Table):
-    """Everything that decides a trained supernet, besides the data itself."""
+    """Everything that decides a trained supernet, besides the data itself.
+
+    Labels, mean and standard deviation (of each channel, pixels as 0..1) may be left out of a recipe that is asked for:
+    they are then the data set's own, and those of the recipe that is kept.
+    """
 
     space: str
     dataset: str
     data: Path
-    labels: list[str] = Field(min_length=2)
-    mean: list[float]
-    std: list[Annotated[float, Field(gt=0)]]
+    image_size: int | None = Field(default=None, ge=1)
+    """Pixels to which a folder's images are cut; the space's largest by default."""
+    data_sha256: str | None = None
+    """Of the names and labels of the images: splits of other images would mix those of training and of test."""
+    pack: bool | None = None
+    """Whether the supernet's folder gets the images that `specialize` needs, or else it reads them from `data`."""
+    labels: list[str] = []
+    mean: list[float] = []
+    std: list[Annotated[float, Field(gt=0)]] = []
     seed: int = Field(default=0, ge=0)
     train_images: int | None = Field(default=None, ge=2)
     batch: int = Field(default=128, ge=2)
@@ -86,6 +112,11 @@ class Recipe(_Table):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     gradient_clip: float = Field(default=5.0, gt=0)
     """Greatest norm of all gradients together."""
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """Decay a step of the moving average of the weights, which is what is kept then; 0 averages nothing."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the products in training; weights are float32 in any case."""
+    augment: Augment = Augment()
     teacher_resolution: int | None = None
     predictor: PredictorRecipe = PredictorRecipe()
     stage: list[Stage] = Field(min_length=1)
@@ -96,31 +127,59 @@ class Recipe(_Table):
             return self.batch
         return max(2, min(self.batch, self.pixels_per_step // resolution**2))
 
+    @property
+    def size(self) -> int:
+        """To which a folder's images are cut, in pixels."""
+        return self.image_size or self.open_space().layout.resolutions[-1]
+
     def open_space(self) -> InvertedBottlenecks:
         """The space with this data set's classes and channels."""
         return load_bottlenecks(self.space, classes=len(self.labels), in_channels=len(self.mean))
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe.
+def read_text(path: Path) -> str:
+    """The text of a recipe's file.
 
     Raises:
-        InputError: the file is missing, is no TOML, or has a wrong key or value.
+        InputError: it is missing, or cannot be read.
     """
     try:
-        recipe = Recipe.model_validate(tomllib.loads(path.read_text()))
+        return path.read_text()
     except FileNotFoundError as error:
         raise InputError(
             f"no recipe at {path}: name a recipe file, such as ofa_supernet/fashion-mnist/recipe.toml"
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no TOML: {error}") from error
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe that leaves nothing out.
+
+    Raises:
+        InputError: the file is missing, is no TOML, or has a wrong key or value.
+    """
+    return parse_recipe(read_text(path), path)
+
+
+def parse_recipe(text: str, path: Path) -> Recipe:
+    """Check a recipe's text, of the file `path`, that leaves nothing out.
+
+    Raises:
+        InputError: it is no TOML, or has a wrong key or value.
+    """
+    try:
+        recipe = Recipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is no TOML: {error}") from error
     except ValidationError as error:
         raise InputError(f"{path}: {_first_problem(error)}") from error
     if recipe.dataset not in READERS:
         raise InputError(f"{path}: dataset is one of {', '.join(READERS)}, not {recipe.dataset!r}")
+    if len(recipe.labels) < 2:
+        raise InputError(f"{path}: labels name the classes, two at least, not {len(recipe.labels)}")
     if len(recipe.mean) != len(recipe.std) or not recipe.mean:
         raise InputError(f"{path}: mean and std want one value a channel, not {len(recipe.mean)} and {len(recipe.std)}")
     space = recipe.open_space()
@@ -135,6 +194,8 @@ def read_recipe(path: Path) -> Recipe:
 
 def _check_stage(path: Path, stage: Stage, space: InvertedBottlenecks) -> None:
     layout = space.layout
+    if not stage.subnets and not stage.sandwich:
+        raise InputError(f"{path}: stage {stage.name!r} trains no subnet: set subnets, or sandwich = true")
     for key in ("kernels", "expansions", "depths", "resolutions"):
         known: tuple[int, ...] = getattr(layout, key)
         wrong = set(getattr(stage, key) or known) - set(known)

@@ -10,8 +10,9 @@ from hwnas.core.additive import compile_additive
 from hwnas.core.count import macs, params
 from hwnas.core.metrics import Floats
 from hwnas.evaluators.predictor import AccuracyPredictor
+from hwnas.ofa_supernet.curve import CURVE
 from hwnas.ofa_supernet.data import PREDICTOR_IMAGES
-from hwnas.ofa_supernet.folder import CURVE, SupernetFolder
+from hwnas.ofa_supernet.folder import SupernetFolder
 
 
 def supernet_card(folder: SupernetFolder, accuracies: Floats, predictor: AccuracyPredictor) -> str:

@@ -1,4 +1,4 @@
-"""Accuracies of sampled subnets, which the accuracy predictor is fitted on: a process a core, a line a subnet.
+"""Accuracies of sampled subnets, which the accuracy predictor is fitted on: a line a subnet, in a journal.
 
 Each subnet is measured on images of its own. On the same images for all, what merely suits those images would look like
 skill, and a search over thousands of candidates finds just that. That some draw easier images than others is taken out
@@ -7,17 +7,10 @@ again by `comparable`.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hwnas.core.arch import Arch, ArchBatch
@@ -27,17 +20,13 @@ from hwnas.core.metrics import Floats
 from hwnas.core.progress import Progress
 from hwnas.evaluators.predictor import AccuracyPredictor
 from hwnas.ofa_supernet import folder as names
-from hwnas.ofa_supernet.data import Bytes, Split
-from hwnas.ofa_supernet.evaluate import Normalisation
+from hwnas.ofa_supernet.data import Split
 from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.ofa_supernet.network import OfaSupernet
+from hwnas.pipeline.judge import Asked, Hits, Judge, rows
 from hwnas.pipeline.proposals import proposed
-from hwnas.pipeline.scoring import exported_hits
+from hwnas.pipeline.spread import Spread
 from hwnas.strategies.sampling import joined
-
-WORTH_A_PROCESS = 20
-"""Subnets that take about as long as a process that imports torch takes to start."""
-
 
 SWEEPS = 10
 """Of the alternation in `comparable`; with 400 subnets on 1,500 of 6,000 images each, three are within 1e-6 of many."""
@@ -45,48 +34,9 @@ SWEEPS = 10
 ROUNDS = 2
 """Of searching with what is known and measuring what was found; the second knows where the first was too hopeful."""
 
-Hits = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A subnet, and the number of the draw that gave it its images."""
-
-    arch: Arch
-    draw: int
-
-
-@dataclass(frozen=True, eq=False)
-class Judge:
-    """Measures one subnet at a time: statistics from `calibration`, then `images` of the `held_out` images."""
-
-    supernet: OfaSupernet
-    by: Normalisation
-    calibration: Bytes
-    held_out: Split
-    images: int
-
-    def hits(self, asked: Asked) -> Hits:
-        """Which images the exported subnet classifies rightly.
-
-        On one thread, wherever it runs: the order of sums decides a rare image, and with it what is proposed next.
-        """
-        split = self.held_out.take(rows(asked.draw, self.images, len(self.held_out)))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return exported_hits(self.supernet, asked.arch, self.calibration, split, self.by, threads=1)
-        finally:
-            torch.set_num_threads(threads)
-
-
-def rows(draw: int, images: int, available: int) -> NDArray[np.int64]:
-    """Which of the available images a draw takes; the same on every machine, as the splits are."""
-    return np.random.default_rng(draw).permutation(available)[:images]
-
 
 def measure_subnets(
-    made: SupernetFolder, supernet: OfaSupernet, splits: dict[str, Split], progress: Progress
+    made: SupernetFolder, supernet: OfaSupernet, splits: Mapping[str, Split], spread: Spread, progress: Progress
 ) -> tuple[ArchBatch, Floats]:
     """Measure random subnets, then such as searches find, through a journal; N architectures, N accuracies.
 
@@ -98,7 +48,7 @@ def measure_subnets(
     images = min(wanted.images, len(held_out))
     calibration = splits["calibration"].images[: wanted.calibration_images]
     judge = Judge(supernet, recipe, calibration, held_out, images)
-    journal = _Journal(made, judge, partial(progress, "subnets"), wanted.subnets)
+    journal = _Journal(made, judge, spread, partial(progress, "subnets"), wanted.subnets)
     batch = _sampled(made, wanted.subnets - wanted.proposed)
     accuracies = journal.measure(batch)
     for number in range(1, ROUNDS + 1):
@@ -114,9 +64,12 @@ def measure_subnets(
 class _Journal:
     """What is measured already, and the measuring of what is not."""
 
-    def __init__(self, made: SupernetFolder, judge: Judge, progress: Callable[[int, int], None], total: int) -> None:
+    def __init__(
+        self, made: SupernetFolder, judge: Judge, spread: Spread, progress: Callable[[int, int], None], total: int
+    ) -> None:
         self._path = made.path / names.SUBNETS
         self._judge = judge
+        self._spread = spread
         self._progress = progress
         self._total = total
         self._setting = {
@@ -137,9 +90,7 @@ class _Journal:
         missing = [one for one in asked if one not in self._known]
         done = len(asked) - len(missing)
         self._progress(done, self._total)
-        # As many subnets at a time as torch would use threads, where they are worth the processes.
-        workers = min(torch.get_num_threads(), len(missing) // WORTH_A_PROCESS)
-        for one, hits in judged(self._judge, missing, workers):
+        for one, hits in self._spread(self._judge, missing):
             line = {"genes": list(one.arch.genes), "accuracy": float(hits.mean()), "draw": one.draw}
             append_line(self._path, line | {"hits": np.packbits(hits).tobytes().hex()} | self._setting)
             self._known[one] = hits
@@ -173,44 +124,3 @@ def comparable(seen: NDArray[np.int64], hits: Hits) -> Floats:
         skill = (hits - ease[seen]).mean(axis=1)
         ease = np.bincount(seen.ravel(), (hits - skill[:, None]).ravel()) / (views + 1)
     return np.asarray(skill + ease[views > 0].mean())
-
-
-def judged(judge: Judge, asked: Sequence[Asked], workers: int) -> Iterator[tuple[Asked, Hits]]:
-    """Each subnet with its hits, as they come; measured in this process, or in `workers` of one thread each."""
-    if workers <= 1:
-        yield from ((one, judge.hits(one)) for one in asked)
-        return
-    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(workers, context, _start_worker, (judge,)) as pool:
-        futures = {pool.submit(_ask_worker, one): one for one in asked}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-_judge: Judge | None = None
-"""A worker's own, so that weights and images travel once and not with every subnet."""
-
-
-def _start_worker(judge: Judge) -> None:
-    global _judge
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    torch.set_num_threads(1)
-    _judge = judge
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    """A killed parent leaves no orphan."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _ask_worker(asked: Asked) -> Hits:
-    assert _judge is not None
-    return _judge.hits(asked)

@@ -48,10 +48,10 @@ def with_images(supernet: StoredSupernet, data: Path | None = None, progress: Pr
     """
     name = supernet.path.name
     if not isinstance(supernet, PublishedFolder):
-        if data is not None:
-            raise InputError(f"{supernet.path} has images of its own: leave --data out")
         assert isinstance(supernet, SupernetFolder)
-        return supernet
+        if data is not None and supernet.packed:
+            raise InputError(f"{supernet.path} has images of its own: leave --data out")
+        return SupernetFolder(supernet.path, data)
     if supernet.source.weights is None:
         raise InputError(
             f"{supernet.path} has no weights yet: 'hwnas import supernet FILE --name {name}' adds them; "

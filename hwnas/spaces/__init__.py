@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hwnas.core.errors import InputError
-from hwnas.spaces import ofa_mbv3, ofa_proxyless, ofa_resnet50
+from hwnas.spaces import ofa_fused, ofa_mbv3, ofa_proxyless, ofa_resnet50
 from hwnas.spaces.elastic import ElasticSpace, Layout
 from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
 from hwnas.spaces.nasbench201 import NasBench201
 
-FAMILIES: tuple[Mapping[str, Layout], ...] = (ofa_mbv3.LAYOUTS, ofa_proxyless.LAYOUTS, ofa_resnet50.LAYOUTS)
+FAMILIES: tuple[Mapping[str, Layout], ...] = (
+    ofa_mbv3.LAYOUTS,
+    ofa_proxyless.LAYOUTS,
+    ofa_resnet50.LAYOUTS,
+    ofa_fused.LAYOUTS,
+)
 """Once-for-all spaces by their ids, family by family; a layout makes its space."""
 ONE_SIZE = re.compile(r"(?P<width>.+)-r(?P<size>[1-9]\d*)(?P<version>/v\d+)")
 """The id of a space for images of one size, such as ``ofa_mbv3/w1.0-r224/v1``: all else is as without the suffix."""

@@ -1,7 +1,8 @@
 """Once-for-all spaces of inverted bottlenecks (Cai et al., ICLR 2020, section 4.1), whatever is before and after them.
 
 Genes, in order: input resolution, depth of each unit that has a choice, then (kernel, expansion) of each block
-position, unit by unit. A block position beyond its unit's depth is skipped, and its two genes are inactive.
+position, unit by unit; the kernel of a fused block is no choice. A block position beyond its unit's depth is skipped,
+and its genes are inactive.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from hwnas.core.protocols import Slot
 from hwnas.spaces.builder import Builder
 from hwnas.spaces.elastic import ElasticSpace, Layout, make_divisible
 
+FUSED_KERNEL = 3
+"""Of fused blocks, as published (Tan and Le, ICML 2021, table 4); larger ones cost with the square of their size."""
 SE_REDUCTION = 4
 """Squeeze-and-excitation squeezes to a quarter of the channels (Howard et al., ICCV 2019, section 5.2)."""
 
@@ -34,6 +37,9 @@ class Unit:
     se: bool
     single: bool = False
     """It has one block, and no choice of depth."""
+    fused: bool = False
+    """One full convolution is in the place of the expanding and the depthwise one (Fused-MBConv: Tan and Le,
+    EfficientNetV2, ICML 2021, section 3.2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +75,8 @@ class InvertedBottlenecks(ElasticSpace):
         named = [Choice("resolution", layout.resolutions)]
         named += [Choice(f"unit{unit}.depth", layout.depths) for unit in self._depth_genes]
         for unit, position in self._positions:
-            named.append(Choice(f"unit{unit}.block{position}.kernel", layout.kernels))
+            if not layout.units[unit].fused:
+                named.append(Choice(f"unit{unit}.block{position}.kernel", layout.kernels))
             named.append(Choice(f"unit{unit}.block{position}.expansion", layout.expansions))
         return tuple(named)
 
@@ -89,17 +96,23 @@ class InvertedBottlenecks(ElasticSpace):
         return tuple((u, p) for u, unit in units for p in range(1 if unit.single else self.layout.max_depth))
 
     @cached_property
-    def _kernel_genes(self) -> dict[tuple[int, int], int]:
-        """The gene of each position's kernel; that of its expansion is the next."""
-        return {position: 1 + len(self._depth_genes) + 2 * index for index, position in enumerate(self._positions)}
+    def _block_genes(self) -> dict[tuple[int, int], tuple[int, ...]]:
+        """The genes of each position: its kernel's, if that is a choice, and its expansion's."""
+        genes: dict[tuple[int, int], tuple[int, ...]] = {}
+        first = 1 + len(self._depth_genes)
+        for unit, position in self._positions:
+            after = first + (1 if self.layout.units[unit].fused else 2)
+            genes[unit, position] = tuple(range(first, after))
+            first = after
+        return genes
 
     def active(self, genes: Genes) -> NDArray[np.bool_]:
         """Which genes bear on the network; N x G in, N x G out."""
         mask = np.ones(genes.shape, dtype=np.bool_)
         depths = np.array(self.layout.depths)
-        for (unit, position), first in self._kernel_genes.items():
+        for (unit, position), own in self._block_genes.items():
             if unit in self._depth_genes:
-                mask[:, first : first + 2] = (depths[genes[:, self._depth_genes[unit]]] > position)[:, None]
+                mask[:, list(own)] = (depths[genes[:, self._depth_genes[unit]]] > position)[:, None]
         return mask
 
     def arch(self, kernels: list[int], expansions: list[int], depths: list[int], resolution: int) -> Arch:
@@ -114,15 +127,21 @@ class InvertedBottlenecks(ElasticSpace):
             raise InputError(f"{self.id} wants {len(self._positions)} kernels and expansions")
         if len(depths) != len(self._depth_genes):
             raise InputError(f"{self.id} wants {len(self._depth_genes)} depths")
-        pairs = [value for pair in zip(kernels, expansions, strict=True) for value in pair]
-        return self.of_values([resolution, *depths, *pairs])
+        values = [resolution, *depths]
+        for (unit, _), kernel, expansion in zip(self._positions, kernels, expansions, strict=True):
+            fused = self.layout.units[unit].fused
+            if fused and kernel != FUSED_KERNEL:
+                raise InputError(f"the kernel of a fused block of {self.id} is {FUSED_KERNEL}, not {kernel}")
+            values += [expansion] if fused else [kernel, expansion]
+        return self.of_values(values)
 
     def lower(self, arch: Arch) -> NetSpec:
         """The network of an architecture, at its own resolution."""
         values = self.values(arch)
-        first = 1 + len(self._depth_genes)
-        blocks = values[first:]
-        return self.network(list(blocks[0::2]), list(blocks[1::2]), list(values[1:first]), values[0])
+        genes = self._block_genes.values()
+        kernels = [values[own[0]] if len(own) == 2 else FUSED_KERNEL for own in genes]
+        depths = values[1 : 1 + len(self._depth_genes)]
+        return self.network(kernels, [values[own[-1]] for own in genes], list(depths), values[0])
 
     def network(self, kernels: list[int], expansions: list[int], depths: list[int], resolution: int) -> NetSpec:
         """The network of option values; unlike `arch`, any resolution and odd kernel will do."""
@@ -138,9 +157,9 @@ class InvertedBottlenecks(ElasticSpace):
     def slots(self) -> tuple[Slot, ...]:
         """Stem, every block position, head; each depends on the resolution, a block on its unit's depth as well."""
         slots = [Slot("stem", (0,))]
-        for (unit, position), first in self._kernel_genes.items():
+        for (unit, position), own in self._block_genes.items():
             depth = [self._depth_genes[unit]] if unit in self._depth_genes else []
-            slots.append(Slot(_block_name(unit, position), (0, *depth, first, first + 1)))
+            slots.append(Slot(_block_name(unit, position), (0, *depth, *own)))
         return (*slots, Slot("head", (0,)))
 
     def block(self, slot: Slot, options: tuple[int, ...]) -> NetSpec | None:
@@ -154,12 +173,13 @@ class InvertedBottlenecks(ElasticSpace):
             net = self._builder(self._shape_after(len(self.layout.units), resolution))
             self._head(net)
             return net.build()
-        unit, position = self._positions[(slot.genes[-1] - 1 - len(self._depth_genes)) // 2]
+        unit, position = next(place for place, own in self._block_genes.items() if own[-1] == slot.genes[-1])
         if unit in self._depth_genes and position >= self.layout.depths[options[1]]:
             return None
         before = unit if position == 0 else unit + 1
         net = self._builder(self._shape_after(before, resolution))
-        self._block(net, unit, position, self.layout.kernels[options[-2]], self.layout.expansions[options[-1]])
+        kernel = FUSED_KERNEL if self.layout.units[unit].fused else self.layout.kernels[options[-2]]
+        self._block(net, unit, position, kernel, self.layout.expansions[options[-1]])
         return net.build()
 
     def _builder(self, shape: Shape) -> Builder:
@@ -185,8 +205,11 @@ class InvertedBottlenecks(ElasticSpace):
         middle = middle_width(width, expansion)
         net.block = _block_name(unit, position)
         name = f"blocks.{1 + self._positions.index((unit, position))}"
-        net.conv(f"{name}.inverted_bottleneck", middle, act=spec.act)
-        net.conv(f"{name}.depth_conv", middle, kernel=kernel, stride=stride, groups=middle, act=spec.act)
+        if spec.fused:
+            net.conv(f"{name}.fused_conv", middle, kernel=kernel, stride=stride, act=spec.act)
+        else:
+            net.conv(f"{name}.inverted_bottleneck", middle, act=spec.act)
+            net.conv(f"{name}.depth_conv", middle, kernel=kernel, stride=stride, groups=middle, act=spec.act)
         if spec.se:
             net.squeeze_excite(f"{name}.se", make_divisible(middle // SE_REDUCTION))
         net.conv(f"{name}.point_linear", spec.width)

@@ -21,8 +21,9 @@ from hwnas.core.genetics import sample, unique
 from hwnas.core.progress import silent
 from hwnas.ofa_supernet.data import Split
 from hwnas.ofa_supernet.recipe import PredictorRecipe
-from hwnas.pipeline import subnets
-from hwnas.pipeline.subnets import Asked, Judge, comparable, judged, measure_subnets, rows
+from hwnas.pipeline import spread
+from hwnas.pipeline.judge import Asked, Judge, rows
+from hwnas.pipeline.subnets import comparable, measure_subnets
 from hwnas.spaces.ofa_mbv3 import OfaMbv3
 
 
@@ -36,12 +37,13 @@ def judge() -> Judge:
     return Judge(supernet, by, images[:16], Split(images, labels), 30)
 
 
-def test_two_processes_find_what_one_finds(judge: Judge) -> None:
+def test_two_processes_find_what_one_finds(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     archs = unique(sample(judge.supernet.space, 8, np.random.default_rng(1)))
     asked = [Asked(arch, draw) for draw, arch in enumerate(archs)]
-    alone = dict(judged(judge, asked, 1))
+    alone = dict(spread.local(judge, asked))
     assert list(alone) == asked
-    for one, hits in judged(judge, asked, 2):
+    monkeypatch.setattr(spread, "WORTH_A_PROCESS", 2)
+    for one, hits in spread.local(judge, asked):
         np.testing.assert_array_equal(hits, alone[one])
 
 
@@ -68,13 +70,13 @@ def test_on_all_images_it_is_the_share_of_hits() -> None:
 
 
 class Fake:
-    """Stands for `judged`: hits by the genes and images alone, and a count of what was asked."""
+    """Stands for `spread.local`: hits by the genes and images alone, and a count of what was asked."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.asked: list[Asked] = []
         self.stop_after = stop_after
 
-    def __call__(self, judge: Judge, asked: list[Asked], workers: int) -> Iterator[tuple[Asked, np.ndarray]]:
+    def __call__(self, judge: Judge, asked: list[Asked]) -> Iterator[tuple[Asked, np.ndarray]]:
         for one in asked:
             if len(self.asked) == self.stop_after:
                 raise KeyboardInterrupt
@@ -90,40 +92,39 @@ def made(tmp_path, judge: Judge) -> SimpleNamespace:
     return SimpleNamespace(path=tmp_path, space=judge.supernet.space, recipe=recipe, weights_sha256=lambda: "weights")
 
 
-def measured(made: SimpleNamespace, judge: Judge, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> tuple:
+def measured(made: SimpleNamespace, judge: Judge, fake: Fake) -> tuple:
     images = np.zeros((400, 8, 8, TINY.in_channels), dtype=np.uint8)
     split = Split(images, np.zeros(400, dtype=np.uint8))
-    monkeypatch.setattr(subnets, "judged", fake)
-    batch, accuracies = measure_subnets(made, judge.supernet, {"predictor": split, "calibration": split}, silent)
+    batch, accuracies = measure_subnets(made, judge.supernet, {"predictor": split, "calibration": split}, fake, silent)
     return batch.genes.tolist(), accuracies.tolist()
 
 
 @pytest.mark.parametrize("stop_after", [5, 24, 30, 35])
-def test_a_stopped_measuring_goes_on_where_it_was(made, judge, monkeypatch, tmp_path, stop_after: int) -> None:
+def test_a_stopped_measuring_goes_on_where_it_was(made, judge, tmp_path, stop_after: int) -> None:
     (tmp_path / "subnets.jsonl").write_text('{"genes": [0], "accuracy": 0.5, "images": 100, "weights": "weights"}\n')
     stopped = Fake(stop_after)
     with pytest.raises(KeyboardInterrupt):
-        measured(made, judge, stopped, monkeypatch)
+        measured(made, judge, stopped)
     going_on = Fake()
-    found = measured(made, judge, going_on, monkeypatch)
+    found = measured(made, judge, going_on)
     assert len(stopped.asked + going_on.asked) == len(set(stopped.asked + going_on.asked)) == 40
     (tmp_path / "subnets.jsonl").unlink()
-    assert measured(made, judge, Fake(), monkeypatch) == found
+    assert measured(made, judge, Fake()) == found
 
 
-def test_without_searches_all_are_random(made, judge, monkeypatch) -> None:
+def test_without_searches_all_are_random(made, judge) -> None:
     made.recipe.predictor = PredictorRecipe(subnets=30, images=100, searched=0)
-    genes, accuracies = measured(made, judge, Fake(), monkeypatch)
+    genes, accuracies = measured(made, judge, Fake())
     assert len(genes) == len(accuracies) == 30
 
 
 ORPHANS = """
 import multiprocessing, sys, time
 from concurrent.futures import ProcessPoolExecutor
-from hwnas.pipeline import subnets
+from hwnas.pipeline import spread
 
 if __name__ == "__main__":
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), subnets._start_worker, (None,))
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), spread._start_worker, (None,))
     pool.submit(time.sleep, 0).result()
     print(*pool._processes, flush=True)
     time.sleep(60)

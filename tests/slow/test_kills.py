@@ -29,9 +29,9 @@ from hwnas.export.package import check_hashes
 from hwnas.latency.lut import CorrectedTable
 from hwnas.luts import LatencyTable
 from hwnas.ofa_supernet import checkpoint
-from hwnas.ofa_supernet.data import READERS
+from hwnas.ofa_supernet.datasets import READERS
 from hwnas.ofa_supernet.folder import SupernetFolder
-from hwnas.ofa_supernet.train import CHECKPOINT
+from hwnas.ofa_supernet.trainer import CHECKPOINT
 from hwnas.spaces.ofa_mbv3 import LAYOUTS
 from hwnas.workspace import Workspace
 
@@ -57,7 +57,7 @@ def scratch(tmp_path: Path) -> Path:
 @pytest.fixture
 def untouched(tmp_path: Path) -> Path:
     """A workspace to copy."""
-    return make_workspace(tmp_path / "untouched", RECIPE, stripes(tmp_path))
+    return make_workspace(tmp_path / "untouched", RECIPE, stripes(tmp_path).splits().held)
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Kept:
 def finished_epochs(folder: Path) -> list[object]:
     """One entry an epoch, from the checkpoint or, once that is gone, from the curve."""
     if (folder / CHECKPOINT).exists():
-        curve = checkpoint.load(folder / CHECKPOINT)[2].curve
+        curve = checkpoint.load(folder / CHECKPOINT)[1].curve
     elif (folder / "weights.safetensors").exists():
         with (folder / "curve.csv").open(newline="") as file:
             curve = list(csv.DictReader(file))

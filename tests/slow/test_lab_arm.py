@@ -14,7 +14,7 @@ from small_workspace import make_workspace
 from tiny_space import TINY
 from tiny_training import RECIPE_TEXT, stripes
 
-from hwnas.ofa_supernet.data import READERS
+from hwnas.ofa_supernet.datasets import READERS
 from hwnas.spaces.ofa_mbv3 import LAYOUTS
 
 pytestmark = [
@@ -28,7 +28,7 @@ pytestmark = [
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setitem(LAYOUTS, "ofa_mbv3/tiny/v1", TINY)
     monkeypatch.setitem(READERS, "stripes", stripes)
-    path = make_workspace(tmp_path / "ws", RECIPE_TEXT, stripes(tmp_path))
+    path = make_workspace(tmp_path / "ws", RECIPE_TEXT, stripes(tmp_path).splits().held)
     folder = tmp_path / "sshd"
     folder.mkdir()
     python = arm_lab.build(tmp_path / "arm")

@@ -1,0 +1,74 @@
+"""A recipe that is asked for, with what it leaves out filled in from its data set: the one that is kept."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomlkit
+
+from hwnas.core.errors import InputError
+from hwnas.core.images import Images
+from hwnas.core.progress import Progress, silent
+from hwnas.ofa_supernet.data import SHIPPED
+from hwnas.ofa_supernet.datasets import READERS, Splits
+from hwnas.ofa_supernet.recipe import parse_recipe, read_text
+from hwnas.spaces import load
+
+DIGITS = 4
+"""Of a channel's mean and standard deviation; more than a network can tell."""
+PACKED = 64 << 20
+"""Bytes of images for test, calibration and choice that a supernet's folder gets at most: 64 MiB."""
+MEASURED = 50_000
+"""Training images over which these are taken; the first, as their order is random."""
+
+
+def asked(path: Path, data: Path | None = None, progress: Progress = silent) -> tuple[str, Splits]:
+    """The whole text of the recipe at `path`, and its data by splits; `data` is a folder of images in place of its own.
+
+    Raises:
+        InputError: the recipe is wrong, or its data missing or damaged.
+    """
+    text = read_text(path)
+    try:
+        document = tomlkit.parse(text)
+        tomllib.loads(text)
+    except (tomlkit.exceptions.ParseError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} is no TOML: {error}") from error
+    if data is not None:
+        for key in ("labels", "mean", "std", "data_sha256", "pack"):
+            document.pop(key, None)
+        document["dataset"], document["data"] = "folder", str(data)
+    reader = READERS.get(str(document.get("dataset")))
+    if reader is None:
+        raise InputError(f"{path}: dataset is one of {', '.join(READERS)}, not {document.get('dataset')!r}")
+    size = document.get("image_size") or load(str(document.get("space"))).layout.resolutions[-1]
+    dataset = reader(Path(str(document.get("data", ""))), int(size), progress)
+    splits = dataset.splits(progress)
+    held = sum(splits.held[name].images.nbytes for name in SHIPPED)
+    own: dict[str, Any] = {"labels": list(dataset.labels), "data_sha256": dataset.sha256(), "pack": held <= PACKED}
+    if document.get("data_sha256", own["data_sha256"]) != own["data_sha256"]:
+        raise InputError(
+            f"{document.get('data')} holds other images than those of {path}: name the same, or train on these with --data"
+        )
+    if not (document.get("mean") and document.get("std")):
+        own["mean"], own["std"] = _moments(splits.train.images[:MEASURED])
+    for key, value in own.items():
+        if document.get(key) in (None, []):
+            document[key] = value
+    text = tomlkit.dumps(document)
+    parse_recipe(text, path)
+    return text, splits
+
+
+def _moments(images: Images) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel of N x H x W x C bytes, as 0..1."""
+    counts = [np.bincount(images[..., channel].ravel(), minlength=256) for channel in range(images.shape[-1])]
+    levels = np.arange(256) / 255
+    means = [float(np.average(levels, weights=count)) for count in counts]
+    pairs = zip(means, counts, strict=True)
+    stds = [float(np.sqrt(np.average((levels - mean) ** 2, weights=count))) for mean, count in pairs]
+    least = 10**-DIGITS  # of a channel that is the same everywhere
+    return [round(mean, DIGITS) for mean in means], [max(least, round(std, DIGITS)) for std in stds]
