@@ -51,7 +51,8 @@ def asked(path: Path, data: Path | None = None, progress: Progress = silent) -> 
     own: dict[str, Any] = {"labels": list(dataset.labels), "data_sha256": dataset.sha256(), "pack": held <= PACKED}
     if document.get("data_sha256", own["data_sha256"]) != own["data_sha256"]:
         raise InputError(
-            f"{document.get('data')} holds other images than those of {path}: name the same, or train on these with --data"
+            f"{document.get('data')} holds other images than those of {path}: name the same, "
+            "or train on these with --data"
         )
     if not (document.get("mean") and document.get("std")):
         own["mean"], own["std"] = _moments(splits.train.images[:MEASURED])

@@ -59,8 +59,6 @@ class Trained(Protocol):
 
     def extract(self, arch: Arch) -> StaticNet: ...
 
-    def sort_channels(self, elastic: list[int]) -> None: ...
-
 
 @dataclass(frozen=True, eq=False)
 class Step:

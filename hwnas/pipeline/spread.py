@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,6 +19,8 @@ from hwnas.pipeline.judge import Asked, Hits, Judge
 WORTH_A_PROCESS = 20
 """Subnets that take about as long as a process that imports torch takes to start."""
 
+ANSWER_SECONDS = 5.0
+"""Time that a cluster far away has to take a connection."""
 RETRIES = 3
 """Of a subnet whose machine went away."""
 
@@ -84,8 +87,9 @@ def over_ray(address: str) -> Spread:
             return
         if not ray.is_initialized():
             try:
+                _knock(address)
                 ray.init(address, log_to_driver=False, include_dashboard=False if address == "local" else None)
-            except ConnectionError as error:
+            except OSError as error:
                 raise InputError(f"no Ray cluster answers at {address}: start one, or name local") from error
         task: Any = ray.remote(max_retries=RETRIES)(_judged)
         held = ray.put(judge)
@@ -99,6 +103,17 @@ def over_ray(address: str) -> Spread:
                 ray.cancel(reference, force=True)
 
     return spread
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits for minutes where nobody answers.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
 
 
 def _judged(judge: Judge, asked: Asked) -> Hits:

@@ -22,4 +22,4 @@ if __name__ == "__main__":
     ranks = open_ranks("cpu")
     supernet = train(recipe.read_text(), tiny_training.stripes(out).splits(), out, resume=True, ranks=ranks)
     digest = torch.stack([value.double().sum() for value in supernet.state_dict().values()]).sum().item()
-    print(f"rank {ranks.rank} of {ranks.world}: {digest!r}", flush=True)
+    sys.stdout.write(f"rank {ranks.rank} of {ranks.world}: {digest!r}\n")
