@@ -72,3 +72,21 @@ def proxyless_layers(name: str) -> list[dict[str, Any]]:
         config = next(net["config"] for net in json.load(file) if net["net"] == name)
     blocks = [block["mobile_inverted_conv"] | {"skip": block["shortcut"] is not None} for block in config["blocks"]]
     return [block for block in blocks if block["name"] != "ZeroLayer"]
+
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def cifar10(target: Path) -> Path:
+    """CIFAR-10 as a folder of images, `train/CLASS/*.jpg` and `val/CLASS/*.jpg`; unpacked once."""
+    for part, name in (("train", "train"), ("test", "val")):
+        if (target / name).is_dir():
+            continue
+        frame = pd.read_parquet(folder() / "cifar10_jpeg" / f"{part}.parquet")
+        half = target / f"{name}.half"
+        for number, label, jpeg in zip(frame["name"], frame["label"], frame["jpeg"], strict=True):
+            inside = half / CIFAR10[label]
+            inside.mkdir(parents=True, exist_ok=True)
+            (inside / f"{int(number):05d}.jpg").write_bytes(jpeg)
+        half.rename(target / name)
+    return target

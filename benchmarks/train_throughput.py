@@ -8,8 +8,8 @@ in channels-last memory. Four sides, each in a process of its own that the other
 - alone: the same subnet as a stand-alone network, run as ours is;
 - plain: the same subnet of torch's own modules' functions, no other settings.
 
-Figures are ratios of medians within a subnet's rounds: naive over ours is how much faster ours is, ours over alone what
-elasticity costs.
+Figures are ratios of medians within a subnet's rounds, and of their sums over the subnets of a space, which is what a
+training takes: naive over ours is how much faster ours is, ours over alone what elasticity costs.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from hwnas.spaces.elastic import ElasticSpace
 
 NAME = "train_throughput"
 SIDES = ("ours", "naive", "alone", "plain")
+RATIOS = (("naive", "ours"), ("ours", "alone"), ("plain", "ours"))
 SPACES = {"ofa_fused/small/v1": (32, 128), "ofa_mbv3/small/v1": (48, 64), "ofa_mbv3/w1.0/v1": (128, 32)}
 """Pixels and images of a step: those of the shipped recipes, and a batch of the published network that fits here."""
 SUBNETS, QUICK_SUBNETS = 4, 1
@@ -128,19 +129,23 @@ def main() -> None:
                 "batch": images,
             }
             row |= {"ms_an_image": {side: 1000 * taken / images for side, taken in medians.items()}}
-            row |= {"naive_over_ours": medians["naive"] / medians["ours"]}
-            row |= {"ours_over_alone": medians["ours"] / medians["alone"]}
-            row |= {"plain_over_ours": medians["plain"] / medians["ours"]}
+            row |= {f"{above}_over_{below}": medians[above] / medians[below] for above, below in RATIOS}
             rows.append(row)
             log(f"{space_id}: {row['macs'] / 1e6:.1f} M MACs, naive over ours {row['naive_over_ours']:.2f}")
     for pipe in pipes.values():
         pipe.send(None)
-    ratios = ("naive_over_ours", "ours_over_alone", "plain_over_ours")
+    ratios = {f"{above}_over_{below}": (above, below) for above, below in RATIOS}
     figures: dict[str, Any] = {"device": asked.device, "threads": torch.get_num_threads(), "subnets": rows}
-    for ratio in ratios:
-        values = {space: [row[ratio] for row in rows if row["space"] == space] for space in chosen}
-        figures[ratio] = {space: float(np.median(found)) for space, found in values.items()}
+    for ratio, (above, below) in ratios.items():
+        of_space = {space: [row["ms_an_image"] for row in rows if row["space"] == space] for space in chosen}
+        figures[ratio] = {
+            space: sum(taken[above] for taken in found) / sum(taken[below] for taken in found)
+            for space, found in of_space.items()
+        }
         figures[f"median_{ratio}"] = float(np.median([row[ratio] for row in rows]))
+    totals = [
+        [space, "all", *[""] * len(SIDES), *(f"{figures[ratio][space]:.2f}" for ratio in ratios)] for space in chosen
+    ]
     table = [
         [
             row["space"],
@@ -158,7 +163,7 @@ def main() -> None:
         "ours / alone",
         "plain / ours",
     )
-    finish(asked, NAME, figures, [markdown(header, table)])
+    finish(asked, NAME, figures, [markdown(header, [*table, *totals])])
 
 
 if __name__ == "__main__":

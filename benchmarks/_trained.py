@@ -1,0 +1,87 @@
+"""The trained supernet that some scripts look at, its images, and what its subnets make of them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from _common import ROOT, Interval, progress, random_subnets
+from _data import cifar10
+from numpy.typing import NDArray
+
+from hwnas.core.arch import Arch, ArchBatch
+from hwnas.core.count import macs
+from hwnas.ofa_supernet.asked import asked
+from hwnas.ofa_supernet.data import Split
+from hwnas.ofa_supernet.datasets import Splits
+from hwnas.ofa_supernet.evaluate import inputs, predictions
+from hwnas.ofa_supernet.folder import RECIPE, SupernetFolder
+from hwnas.ofa_supernet.recalibration import recalibrate, set_statistics
+from hwnas.ofa_supernet.recipe import Recipe, parse_recipe
+from hwnas.ofa_supernet.static import StaticNet
+
+RANDOM = 201
+"""Random subnets whose quantiles of MACs are looked at; the seed is far from those of trainings and searches."""
+SEED = 30_000
+BATCH = 250
+"""Images a pass, small ones."""
+
+Hits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A supernet with the images of its recipe."""
+
+    folder: SupernetFolder
+    recipe: Recipe
+    splits: Splits
+
+    def over_the_range(self, count: int) -> list[Arch]:
+        """The smallest, the largest, and `count` - 2 random ones at even quantiles of MACs."""
+        space = self.folder.space
+        drawn = list(random_subnets(space, RANDOM, SEED))
+        drawn.sort(key=lambda arch: macs(space.lower(arch)))
+        between = [drawn[round(RANDOM * part / (count - 1))] for part in range(1, count - 1)]
+        return [space.smallest, *between, space.largest]
+
+    def random(self, count: int) -> ArchBatch:
+        """The first random ones."""
+        return random_subnets(self.folder.space, RANDOM, SEED).take(np.arange(count))
+
+    def hits(self, network: StaticNet, split: Split) -> Hits:
+        """Which images a network classifies rightly, with statistics of the calibration images."""
+        calibration = self.splits.held["calibration"].images
+        size = network.net.input_shape[1]
+        batches = (
+            inputs(calibration[start : start + BATCH], size, self.recipe) for start in range(0, len(calibration), BATCH)
+        )
+        set_statistics(network, recalibrate(network.net, network.weights, batches))
+        found = predictions(network.eval(), split.images, self.recipe)
+        return np.asarray(found == split.labels)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Which supernet, and where its images are."""
+    parser.add_argument("--supernet", type=Path, default=ROOT / "ofa_supernet/cifar10", help="folder (%(default)s)")
+    parser.add_argument("--data", type=Path, help="its images; by default HWNAS_DATA has them, unpacked in the cache")
+
+
+def subject(asked_for: argparse.Namespace) -> Subject:
+    """The supernet that was asked for, with its images."""
+    data = asked_for.data or cifar10(asked_for.cache / "cifar10")
+    text, splits = asked(asked_for.supernet / RECIPE, data, progress())
+    folder = SupernetFolder(asked_for.supernet)
+    return Subject(folder, parse_recipe(text, asked_for.supernet / RECIPE), splits)
+
+
+def name_of(arch: Arch) -> str:
+    """Of a file."""
+    return "-".join(map(str, arch.genes))
+
+
+def paired(first: Hits, second: Hits) -> Interval:
+    """Of the difference in accuracy, over the same images."""
+    return Interval.of(list(first.astype(float) - second.astype(float)))
