@@ -30,6 +30,7 @@ from hwnas.core.files import write_atomic
 from hwnas.core.metrics import Floats
 from hwnas.core.protocols import SearchSpace
 from hwnas.evaluators.features import Encoder, Features
+from hwnas.evaluators.ranking import Ranking
 
 FORMAT = "hwnas accuracy predictor 1"
 FOLDS = 5
@@ -58,6 +59,12 @@ class FitReport:
     kernel_share: float
     """Weight of the Gaussian process; the networks have the rest."""
     seed: int
+    kendall_tau_better_half: float | None = None
+    """Among the better half of the samples."""
+    top_tenth: float | None = None
+    """Share of the best tenth that is predicted to be there."""
+    bottom_tenth: float | None = None
+    """Share of the worst tenth that is predicted to be there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +101,10 @@ class AccuracyPredictor:
         scalars = {"scale": np.array([mean, std, share], dtype=np.float32)}
         report = FitReport(
             samples=len(batch),
-            kendall_tau=_kendall_tau(blend, targets),
             rmse=float(np.sqrt(np.mean((blend - targets) ** 2)) * std),
             kernel_share=share,
             seed=seed,
+            **asdict(Ranking.of(blend.astype(np.float64), targets)),
         )
         return cls(encoder, kernel | networks | scalars, report)
 
@@ -246,13 +253,6 @@ def _share(first: Tensor, second: Tensor, targets: Floats) -> float:
     difference = (first - second).astype(np.float64)
     size = float(difference @ difference)
     return float(np.clip(difference @ (targets - second) / size, 0, 1)) if size > 0 else 0.5
-
-
-def _kendall_tau(predicted: Tensor, targets: Floats) -> float:
-    from scipy.stats import kendalltau
-
-    tau = float(kendalltau(predicted, targets).statistic)
-    return tau if np.isfinite(tau) else 0.0
 
 
 def _fits(tensors: Mapping[str, Tensor], width: int) -> bool:

@@ -127,6 +127,12 @@ class Recipe(_Table):
             return self.batch
         return max(2, min(self.batch, self.pixels_per_step // resolution**2))
 
+    def trains_like(self, other: Recipe) -> bool:
+        """Do both give the same weights? How subnets are measured, and where images are, may differ."""
+        aside = {"predictor", "data", "data_sha256", "pack"}
+        digests = {self.data_sha256, other.data_sha256} - {None}
+        return self.model_dump(exclude=aside) == other.model_dump(exclude=aside) and len(digests) < 2
+
     @property
     def size(self) -> int:
         """To which a folder's images are cut, in pixels."""

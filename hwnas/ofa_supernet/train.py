@@ -66,7 +66,7 @@ def train(
 def _trained(out: Path, recipe: Recipe, text: str) -> OfaSupernet:
     """The supernet in `out`, if it is the one that `recipe` asks for."""
     folder = SupernetFolder(out)
-    if folder.recipe.model_copy(update={"predictor": recipe.predictor}) != recipe:
+    if not folder.recipe.trains_like(recipe):
         raise InputError(
             f"{out} was trained with another recipe: only [predictor] may change now; use {out / RECIPE}, "
             "or name another folder with --out"

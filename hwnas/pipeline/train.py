@@ -46,7 +46,8 @@ def train_supernet(
     text, splits = asked(recipe, data, progress)
     made = SupernetFolder(out)
     if finished:
-        if made.recipe == parse_recipe(text, recipe):
+        wanted = parse_recipe(text, recipe)
+        if made.recipe.trains_like(wanted) and made.recipe.predictor == wanted.predictor:
             return made
         raise InputError(f"{out} holds a finished supernet of another recipe: name another folder with --out")
     supernet = train(text, splits, out, resume, progress, ranks).cpu().eval()
