@@ -40,8 +40,10 @@ class Ranking:
 
 
 def kendall_tau(first: Floats, second: Floats) -> float:
-    """Kendall's tau-b; 0 where one of them is all alike."""
+    """Kendall's tau-b; 0 where one of them is all alike, or there is nothing to compare."""
     from scipy.stats import kendalltau
 
+    if len(first) < 2:
+        return 0.0
     tau = float(kendalltau(first, second).statistic)
     return tau if np.isfinite(tau) else 0.0
