@@ -13,7 +13,8 @@ import pytest
 import hwnas
 from hwnas import workspace as module
 from hwnas.core.errors import InputError
-from hwnas.ofa_supernet.train import CHECKPOINT, TEACHER
+from hwnas.ofa_supernet.curve import EVENTS
+from hwnas.ofa_supernet.trainer import CHECKPOINT
 from hwnas.workspace import LEFT_OUT, TEMPLATE, Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +24,7 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-UNFINISHED = (CHECKPOINT, TEACHER, "__pycache__/x.pyc", ".recipe.toml.1.a.tmp")
+UNFINISHED = (CHECKPOINT, f"{EVENTS}/one", "__pycache__/x.pyc", ".recipe.toml.1.a.tmp")
 """What may lie in a supernet's folder and belongs to no template."""
 
 
@@ -31,11 +32,13 @@ UNFINISHED = (CHECKPOINT, TEACHER, "__pycache__/x.pyc", ".recipe.toml.1.a.tmp")
 def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small template, as an installed wheel would carry it."""
     root = tmp_path / "template"
-    for name in ("hwnas.toml", "devices/local.toml", "luts/README.md", "ofa_supernet/README.md", "export/README.md"):
+    readmes = [f"{folder}/README.md" for folder in ("luts", "ofa_supernet", "export")]
+    for name in ("hwnas.toml", "devices/local.toml", "ofa_supernet/cifar10/README.md", *readmes):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("" if name == "hwnas.toml" else name)
     supernet = root / "ofa_supernet/fashion-mnist"
-    (supernet / "__pycache__").mkdir(parents=True)
+    for name in ("__pycache__", EVENTS):
+        (supernet / name).mkdir(parents=True)
     for name in ("weights.safetensors", *UNFINISHED):
         (supernet / name).write_bytes(b"bytes")
     for path in (root / "hwnas.toml", supernet / "weights.safetensors"):
@@ -50,7 +53,7 @@ def test_init_copies_the_template(template: Path, tmp_path: Path) -> None:
     made = Workspace.init(tmp_path / "a" / "ws")
     assert files(made.path) == files(template) - {f"ofa_supernet/fashion-mnist/{name}" for name in UNFINISHED}
     assert made.device_names() == ["local"]
-    assert made.supernet_names() == ["fashion-mnist"]
+    assert made.supernet_names() == ["cifar10", "fashion-mnist"]
 
 
 def test_a_read_only_template_makes_a_workspace_that_can_be_written(template: Path, tmp_path: Path) -> None:
