@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from hwnas.core.progress import Progress, silent
 from hwnas.ofa_supernet.data import SHIPPED
 from hwnas.ofa_supernet.datasets import READERS, Splits
 from hwnas.ofa_supernet.recipe import parse_recipe, read_text
-from hwnas.spaces import load
 
 DIGITS = 4
 """Of a channel's mean and standard deviation; more than a network can tell."""
@@ -32,29 +30,22 @@ def asked(path: Path, data: Path | None = None, progress: Progress = silent) -> 
         InputError: the recipe is wrong, or its data missing or damaged.
     """
     text = read_text(path)
-    try:
-        document = tomlkit.parse(text)
-        tomllib.loads(text)
-    except (tomlkit.exceptions.ParseError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is no TOML: {error}") from error
+    parse_recipe(text, path, whole=False)
+    document = tomlkit.parse(text)
     if data is not None:
         for key in ("labels", "mean", "std", "data_sha256", "pack"):
             document.pop(key, None)
         document["dataset"], document["data"] = "folder", str(data)
-    reader = READERS.get(str(document.get("dataset")))
-    if reader is None:
-        raise InputError(f"{path}: dataset is one of {', '.join(READERS)}, not {document.get('dataset')!r}")
-    size = document.get("image_size") or load(str(document.get("space"))).layout.resolutions[-1]
-    dataset = reader(Path(str(document.get("data", ""))), int(size), progress)
+    recipe = parse_recipe(tomlkit.dumps(document), path, whole=False)
+    dataset = READERS[recipe.dataset](recipe.data, recipe.size, progress)
     splits = dataset.splits(progress)
     held = sum(splits.held[name].images.nbytes for name in SHIPPED)
     own: dict[str, Any] = {"labels": list(dataset.labels), "data_sha256": dataset.sha256(), "pack": held <= PACKED}
-    if document.get("data_sha256", own["data_sha256"]) != own["data_sha256"]:
+    if recipe.data_sha256 not in (None, own["data_sha256"]):
         raise InputError(
-            f"{document.get('data')} holds other images than those of {path}: name the same, "
-            "or train on these with --data"
+            f"{recipe.data} holds other images than those of {path}: name the same, or train on these with --data"
         )
-    if not (document.get("mean") and document.get("std")):
+    if not recipe.mean:
         own["mean"], own["std"] = _moments(splits.train.images[:MEASURED])
     for key, value in own.items():
         if document.get(key) in (None, []):

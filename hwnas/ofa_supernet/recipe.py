@@ -139,8 +139,8 @@ class Recipe(_Table):
         return self.image_size or self.open_space().layout.resolutions[-1]
 
     def open_space(self) -> InvertedBottlenecks:
-        """The space with this data set's classes and channels."""
-        return load_bottlenecks(self.space, classes=len(self.labels), in_channels=len(self.mean))
+        """The space with this data set's classes and channels; with its own where the recipe names none."""
+        return load_bottlenecks(self.space, len(self.labels) or None, len(self.mean) or None)
 
 
 def read_text(path: Path) -> str:
@@ -170,8 +170,8 @@ def read_recipe(path: Path) -> Recipe:
     return parse_recipe(read_text(path), path)
 
 
-def parse_recipe(text: str, path: Path) -> Recipe:
-    """Check a recipe's text, of the file `path`, that leaves nothing out.
+def parse_recipe(text: str, path: Path, whole: bool = True) -> Recipe:
+    """Check a recipe's text, of the file `path`; `whole` ones leave nothing out.
 
     Raises:
         InputError: it is no TOML, or has a wrong key or value.
@@ -184,9 +184,9 @@ def parse_recipe(text: str, path: Path) -> Recipe:
         raise InputError(f"{path}: {_first_problem(error)}") from error
     if recipe.dataset not in READERS:
         raise InputError(f"{path}: dataset is one of {', '.join(READERS)}, not {recipe.dataset!r}")
-    if len(recipe.labels) < 2:
+    if len(recipe.labels) < 2 and (whole or recipe.labels):
         raise InputError(f"{path}: labels name the classes, two at least, not {len(recipe.labels)}")
-    if len(recipe.mean) != len(recipe.std) or not recipe.mean:
+    if len(recipe.mean) != len(recipe.std) or (whole and not recipe.mean):
         raise InputError(f"{path}: mean and std want one value a channel, not {len(recipe.mean)} and {len(recipe.std)}")
     space = recipe.open_space()
     if recipe.teacher_resolution not in (None, *space.layout.resolutions):

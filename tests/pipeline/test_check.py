@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from small_workspace import RECIPE
 
 from hwnas.workspace import Workspace
 
@@ -18,10 +19,11 @@ def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "devices/local.toml").write_text('name = "local"\n')
     folder = tmp_path / "ofa_supernet/tiny"
     folder.mkdir(parents=True)
-    names = ("recipe.toml", "weights.safetensors", "predictor.safetensors", "images.safetensors.xz")
-    for name in names:
-        (folder / name).write_bytes(name.encode())
-    hashes = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+    names = ("weights.safetensors", "predictor.safetensors", "images.safetensors.xz")
+    contents = {"recipe.toml": RECIPE, **{name: name for name in names}}
+    for name, content in contents.items():
+        (folder / name).write_text(content)
+    hashes = {name: hashlib.sha256(content.encode()).hexdigest() for name, content in contents.items()}
     (folder / "hashes.json").write_text(json.dumps(hashes))
     return Workspace(tmp_path)
 
@@ -69,3 +71,17 @@ def test_a_truncated_table_and_a_package_without_manifest(workspace: Workspace) 
     table.write_text("key,median_ms\n")
     (workspace.export_folder / "model").mkdir(parents=True)
     assert [kind for kind, _ in broken(workspace)] == ["table", "package"]
+
+
+def test_images_that_stay_elsewhere_are_not_asked_for(workspace: Workspace) -> None:
+    folder = workspace.supernet_folder("tiny")
+    (folder / "images.safetensors.xz").unlink()
+    hashes = json.loads((folder / "hashes.json").read_text())
+    del hashes["images.safetensors.xz"]
+    (folder / "hashes.json").write_text(json.dumps(hashes))
+    assert "does not list images.safetensors.xz" in broken(workspace)[0][1]
+    recipe = "pack = false\n" + RECIPE
+    (folder / "recipe.toml").write_text(recipe)
+    hashes["recipe.toml"] = hashlib.sha256(recipe.encode()).hexdigest()
+    (folder / "hashes.json").write_text(json.dumps(hashes))
+    assert broken(workspace) == []
