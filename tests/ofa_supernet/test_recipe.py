@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hwnas.core.errors import InputError
-from hwnas.ofa_supernet.recipe import read_recipe
+from hwnas.ofa_supernet.recipe import parse_recipe, read_recipe
 
+ROOT = Path(__file__).parents[2]
 GOOD = """
 space = "ofa_mbv3/small/v1"
 dataset = "fashion-mnist"
@@ -35,6 +36,17 @@ def write(folder: Path, text: str) -> Path:
     path = folder / "recipe.toml"
     path.write_text(text)
     return path
+
+
+@pytest.mark.parametrize("name", ["docs/recipes/imagenet.toml", "ofa_supernet/cifar10/recipe.toml"])
+def test_what_is_shipped_reads(name: str) -> None:
+    path = ROOT / name
+    recipe = parse_recipe(path.read_text(), path, whole=False)
+    assert recipe.dataset == "folder"
+    ends = recipe.stage[-1]
+    layout = recipe.open_space().layout
+    assert (tuple(ends.kernels), tuple(ends.depths)) == (layout.kernels, layout.depths)
+    assert tuple(ends.expansions) == layout.expansions
 
 
 def test_a_recipe_reads(tmp_path: Path) -> None:

@@ -138,6 +138,19 @@ def test_the_sandwich_rule_learns(tmp_path: Path) -> None:
     assert float(last["largest"]) > 0.5
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_resumes_as_well(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    text = SANDWICH_TEXT.replace("seed = 5", f'seed = 5\nprecision = "{precision}"')
+    trained(text, tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        trained(text, tmp_path / "parts", progress=stop_after(5))
+    trained(text, tmp_path / "parts", resume=True)
+    weights = [(tmp_path / name / WEIGHTS).read_bytes() for name in ("whole", "parts")]
+    assert weights[0] == weights[1]
+    assert all(np.isfinite(float(row["loss"])) for row in curve(tmp_path / "whole"))
+
+
 def test_progress_tells_the_last_accuracies(tmp_path: Path) -> None:
     told: list[str] = []
     trained(SANDWICH_TEXT, tmp_path / "out", progress=lambda stage, done, total: told.append(stage))
