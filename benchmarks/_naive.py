@@ -79,6 +79,8 @@ class NaiveSupernet(nn.Module):
                 value = inputs[0] * inputs[1]
             elif op.kind == "global_pool":
                 value = inputs[0].mean((2, 3), keepdim=True)
+            elif op.kind == "max_pool":
+                value = F.max_pool2d(inputs[0], op.kernel, op.stride, (op.kernel - 1) // 2, ceil_mode=op.ceil_mode)
             else:
                 value = self.layers[op.name.replace(".", "/")](inputs[0], op)
             values.append(self.activations[op.act](value))

@@ -65,15 +65,19 @@ class Subject:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Which supernet, and where its images are."""
-    parser.add_argument("--supernet", type=Path, default=ROOT / "ofa_supernet/cifar10", help="folder (%(default)s)")
-    parser.add_argument("--data", type=Path, help="its images; by default HWNAS_DATA has them, unpacked in the cache")
+    parser.add_argument(
+        "--supernet", type=Path, default=ROOT / "ofa_supernet/fashion-mnist", help="folder (%(default)s)"
+    )
+    parser.add_argument("--data", type=Path, help="its images; those of CIFAR-10 are unpacked from HWNAS_DATA")
 
 
 def subject(asked_for: argparse.Namespace) -> Subject:
     """The supernet that was asked for, with its images."""
-    data = asked_for.data or cifar10(asked_for.cache / "cifar10")
-    text, splits = asked(asked_for.supernet / RECIPE, data, progress())
     folder = SupernetFolder(asked_for.supernet)
+    data = asked_for.data
+    if data is None and asked_for.supernet.name == "cifar10":
+        data = cifar10(asked_for.cache / "cifar10")
+    text, splits = asked(asked_for.supernet / RECIPE, data, progress())
     return Subject(folder, parse_recipe(text, asked_for.supernet / RECIPE), splits)
 
 

@@ -39,7 +39,7 @@ from hwnas.spaces.elastic import ElasticSpace
 NAME = "train_throughput"
 SIDES = ("ours", "naive", "alone", "plain")
 RATIOS = (("naive", "ours"), ("ours", "alone"), ("plain", "ours"))
-SPACES = {"ofa_fused/small/v1": (32, 128), "ofa_mbv3/small/v1": (48, 64), "ofa_mbv3/w1.0/v1": (128, 32)}
+SPACES = {"ofa_basic/small/v1": (32, 128), "ofa_mbv3/small/v1": (48, 64), "ofa_mbv3/w1.0/v1": (128, 32)}
 """Pixels and images of a step: those of the shipped recipes, and a batch of the published network that fits here."""
 SUBNETS, QUICK_SUBNETS = 4, 1
 """Random ones."""

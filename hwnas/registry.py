@@ -14,7 +14,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "ofa_mbv3/small/v1": "hwnas.spaces:load",
         "ofa_proxyless/w1.3/v1": "hwnas.spaces:load",
         "ofa_resnet50/v1": "hwnas.spaces:load",
-        "ofa_fused/small/v1": "hwnas.spaces:load",
+        "ofa_basic/small/v1": "hwnas.spaces:load",
         "nas_bench_201/v1": "hwnas.spaces:nas_bench_201",
     },
     "devices": {

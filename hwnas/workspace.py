@@ -38,7 +38,6 @@ TEMPLATE = (
     f"{TABLES}/README.md",
     f"{SUPERNETS}/README.md",
     f"{SUPERNETS}/fashion-mnist",
-    f"{SUPERNETS}/cifar10",
     f"{EXPORTS}/README.md",
 )
 """What `hwnas init` copies; pyproject.toml puts the same list into the wheel."""

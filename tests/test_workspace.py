@@ -33,7 +33,7 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small template, as an installed wheel would carry it."""
     root = tmp_path / "template"
     readmes = [f"{folder}/README.md" for folder in ("luts", "ofa_supernet", "export")]
-    for name in ("hwnas.toml", "devices/local.toml", "ofa_supernet/cifar10/README.md", *readmes):
+    for name in ("hwnas.toml", "devices/local.toml", *readmes):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("" if name == "hwnas.toml" else name)
     supernet = root / "ofa_supernet/fashion-mnist"
@@ -53,7 +53,7 @@ def test_init_copies_the_template(template: Path, tmp_path: Path) -> None:
     made = Workspace.init(tmp_path / "a" / "ws")
     assert files(made.path) == files(template) - {f"ofa_supernet/fashion-mnist/{name}" for name in UNFINISHED}
     assert made.device_names() == ["local"]
-    assert made.supernet_names() == ["cifar10", "fashion-mnist"]
+    assert made.supernet_names() == ["fashion-mnist"]
 
 
 def test_a_read_only_template_makes_a_workspace_that_can_be_written(template: Path, tmp_path: Path) -> None:

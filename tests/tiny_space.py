@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from hwnas.ofa_supernet.network import OfaSupernet
-from hwnas.spaces.ofa_mbv3 import Layout, OfaMbv3, Unit
+from hwnas.spaces.ofa_mbv3 import Layout
+from hwnas.spaces.units import Unit, UnitSpace
 
 TINY = Layout(
     stem=8,
@@ -24,7 +25,7 @@ TINY = Layout(
 
 
 @torch.no_grad()
-def scrambled(space: OfaMbv3, seed: int = 0) -> OfaSupernet:
+def scrambled(space: UnitSpace, seed: int = 0) -> OfaSupernet:
     """A supernet none of whose tensors is at its initial value: no matrix is the identity, no variance is 1."""
     supernet = OfaSupernet(space, seed)
     generator = torch.Generator().manual_seed(seed + 1)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from hwnas.core.net import NetSpec, Op
-from hwnas.spaces import inverted_bottlenecks, ofa_resnet50
+from hwnas.spaces import inverted_bottlenecks
+from hwnas.spaces.elastic import part_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def middles(net: NetSpec) -> Iterator[Middle]:
         def named(*names: str, block: str = block) -> tuple[Op, ...]:
             return tuple(ops[f"{block}.{name}"] for name in names if f"{block}.{name}" in ops)
 
-        expands = named("inverted_bottleneck", "fused_conv")
+        expands = named("inverted_bottleneck")
         if last == "point_linear" and expands:
             channels = expands[0].in_channels
             yield Middle(
@@ -50,9 +51,11 @@ def middles(net: NetSpec) -> Iterator[Middle]:
             if named("se.expand"):
                 yield Middle(named("se.reduce"), named("se.expand"), None)
         elif last == "conv3":
-            width = partial(ofa_resnet50.middle_width, ops[name].out_shape[0])
+            width = partial(part_of, ops[name].out_shape[0])
             yield Middle(named("conv2"), named("conv3"), width)
             yield Middle(named("conv1"), named("conv2"), width)
+        elif last == "conv2" and not named("conv3"):
+            yield Middle(named("conv1"), named("conv2"), partial(part_of, ops[name].out_shape[0]))
 
 
 def order_within(importance: Tensor, prefixes: Sequence[int]) -> Tensor:

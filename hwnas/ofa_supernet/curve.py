@@ -16,13 +16,14 @@ EVENTS = "events"
 """A folder, which `tensorboard --logdir` shows."""
 
 Row = dict[str, Any]
-"""`stage`, `epoch` (of the stage, from 1), `loss`, held-out accuracies by subnet, `seconds`."""
+"""`stage`, `epoch` (of the stage, from 1), `loss`, held-out accuracies by subnet, `seconds`, `hardware`."""
 
 
 def write_csv(folder: Path, curve: Sequence[Row]) -> None:
     """Write the whole curve atomically."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(curve[0]) if curve else [], lineterminator="\n")
+    names = list(dict.fromkeys(name for row in curve for name in row))
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(curve)
     write_atomic(folder / CURVE, text.getvalue())

@@ -27,7 +27,7 @@ from hwnas.ofa_supernet.curve import CURVE
 from hwnas.ofa_supernet.data import Split, unpack
 from hwnas.ofa_supernet.datasets import READERS
 from hwnas.ofa_supernet.recipe import Recipe, read_recipe
-from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
+from hwnas.spaces.units import UnitSpace
 
 if TYPE_CHECKING:
     from hwnas.ofa_supernet.network import OfaSupernet
@@ -56,7 +56,7 @@ class SupernetFolder:
         return read_recipe(self.path / RECIPE)
 
     @cached_property
-    def space(self) -> InvertedBottlenecks:
+    def space(self) -> UnitSpace:
         """Its search space."""
         return self.recipe.open_space()
 

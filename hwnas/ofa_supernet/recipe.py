@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hwnas.core.errors import InputError
 from hwnas.ofa_supernet.datasets import READERS
-from hwnas.spaces import load_bottlenecks
-from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
+from hwnas.spaces import load_units
+from hwnas.spaces.units import UnitSpace
 
 
 class _Table(BaseModel):
@@ -90,6 +90,8 @@ class Recipe(_Table):
     space: str
     dataset: str
     data: Path
+    about: str = ""
+    """What the images are, from where, and under which licence: the card says so."""
     image_size: int | None = Field(default=None, ge=1)
     """Pixels to which a folder's images are cut; the space's largest by default."""
     data_sha256: str | None = None
@@ -129,7 +131,7 @@ class Recipe(_Table):
 
     def trains_like(self, other: Recipe) -> bool:
         """Do both give the same weights? How subnets are measured, and where images are, may differ."""
-        aside = {"predictor", "data", "data_sha256", "pack"}
+        aside = {"predictor", "data", "data_sha256", "pack", "about"}
         digests = {self.data_sha256, other.data_sha256} - {None}
         return self.model_dump(exclude=aside) == other.model_dump(exclude=aside) and len(digests) < 2
 
@@ -138,9 +140,9 @@ class Recipe(_Table):
         """To which a folder's images are cut, in pixels."""
         return self.image_size or self.open_space().layout.resolutions[-1]
 
-    def open_space(self) -> InvertedBottlenecks:
+    def open_space(self) -> UnitSpace:
         """The space with this data set's classes and channels; with its own where the recipe names none."""
-        return load_bottlenecks(self.space, len(self.labels) or None, len(self.mean) or None)
+        return load_units(self.space, len(self.labels) or None, len(self.mean) or None)
 
 
 def read_text(path: Path) -> str:
@@ -198,7 +200,7 @@ def parse_recipe(text: str, path: Path, whole: bool = True) -> Recipe:
     return recipe
 
 
-def _check_stage(path: Path, stage: Stage, space: InvertedBottlenecks) -> None:
+def _check_stage(path: Path, stage: Stage, space: UnitSpace) -> None:
     layout = space.layout
     if not stage.subnets and not stage.sandwich:
         raise InputError(f"{path}: stage {stage.name!r} trains no subnet: set subnets, or sandwich = true")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hwnas.core.arch import Arch
 from hwnas.ofa_supernet.recipe import Stage
-from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
+from hwnas.spaces.units import UnitSpace
 
 
 class Sampler(Protocol):
@@ -27,7 +27,7 @@ class Sampler(Protocol):
 class StageSampler:
     """Draws architectures from the options that are elastic in one stage."""
 
-    def __init__(self, space: InvertedBottlenecks, stage: Stage) -> None:
+    def __init__(self, space: UnitSpace, stage: Stage) -> None:
         self.space = space
         elastic = {"kernel": stage.kernels, "expansion": stage.expansions, "depth": stage.depths}
         self._allowed: list[NDArray[np.int64]] = []

@@ -27,11 +27,12 @@ def train(
     resume: bool = False,
     progress: Progress = silent,
     ranks: Ranks | None = None,
+    hardware: str = "",
 ) -> OfaSupernet:
     """Train the supernet of a recipe's text into the folder `out`: weights, curve, recipe; returns it trained.
 
     Where the weights are there already they are read, and the recipe may differ from theirs in how subnets are measured
-    (its [predictor] table), which takes the place of what it was.
+    (its [predictor] table), which takes the place of what it was. `hardware` goes into the curve, beside the seconds.
 
     Raises:
         InputError: the recipe or data is wrong, `out` holds another training, or its checkpoint is damaged.
@@ -47,6 +48,7 @@ def train(
         return _trained(out, recipe, text)
     keep_large_blocks()
     trainer = Trainer(recipe, splits, OfaSupernet(recipe.open_space(), recipe.seed), out, progress, ranks)
+    trainer.hardware = hardware
     trainer.state.recipe = text
     if target.exists():
         trainer.restore(target)

@@ -111,6 +111,8 @@ class Trainer:
         self.average: MovingAverage | None = None
         self.scaler = torch.amp.GradScaler(self.ranks.device.type, enabled=recipe.precision == "float16")
         self.events: curve.Events | None = None
+        self.hardware = ""
+        """What this runs on, for the curve."""
         self._saved_at = time.monotonic()
 
     def restore(self, path: Path) -> None:
@@ -221,7 +223,7 @@ class Trainer:
                 self.state.loss, self.state.seconds = float(loss), time.monotonic() - started
                 self._save()
         entry: curve.Row = {"stage": stage.name, "epoch": self.state.epoch + 1, "loss": float(loss) / len(plan)}
-        entry |= self._probe() | {"seconds": round(time.monotonic() - started, 1)}
+        entry |= self._probe() | {"seconds": round(time.monotonic() - started, 1), "hardware": self.hardware}
         self.state.curve.append(entry)
         if self.events is not None:
             self.events.add(entry)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+import torch
 
 from hwnas.core.errors import InputError
 from hwnas.core.files import refuse_no_folder, write_atomic
 from hwnas.core.progress import Progress, silent
+from hwnas.devices.runner.facts import cpu_model
 from hwnas.evaluators.predictor import AccuracyPredictor
 from hwnas.ofa_supernet import folder as names
 from hwnas.ofa_supernet.asked import asked
-from hwnas.ofa_supernet.data import pack
+from hwnas.ofa_supernet.data import Split, pack
 from hwnas.ofa_supernet.folder import SupernetFolder
-from hwnas.ofa_supernet.ranks import open_ranks
+from hwnas.ofa_supernet.network import OfaSupernet
+from hwnas.ofa_supernet.ranks import Ranks, open_ranks
 from hwnas.ofa_supernet.recipe import parse_recipe
 from hwnas.ofa_supernet.train import train
 from hwnas.pipeline.card import supernet_card
+from hwnas.pipeline.judge import Asked, Judge
 from hwnas.pipeline.spread import Spread, local
 from hwnas.pipeline.subnets import measure_subnets
 
@@ -50,7 +56,7 @@ def train_supernet(
         if made.recipe.trains_like(wanted) and made.recipe.predictor == wanted.predictor:
             return made
         raise InputError(f"{out} holds a finished supernet of another recipe: name another folder with --out")
-    supernet = train(text, splits, out, resume, progress, ranks).cpu().eval()
+    supernet = train(text, splits, out, resume, progress, ranks, _hardware(ranks)).cpu().eval()
     if ranks.rank:
         return made
     if made.packed and not (out / names.IMAGES).exists():
@@ -62,6 +68,23 @@ def train_supernet(
     predictor = AccuracyPredictor.fit(made.space, batch, accuracies, made.recipe.seed)
     predictor.save(made.predictor_path)
     progress("predictor", 1, 1)
-    write_atomic(out / names.CARD, supernet_card(made, accuracies, predictor))
+    sizes = {name: len(split) for name, split in splits.held.items()}
+    tested = _tested(made, supernet, splits.held)
+    write_atomic(out / names.CARD, supernet_card(made, accuracies, predictor.report, sizes, tested))
     made.write_hashes()
     return made
+
+
+def _tested(made: SupernetFolder, supernet: OfaSupernet, held: Mapping[str, Split]) -> dict[str, float]:
+    """Accuracies of the smallest and of the largest subnet on the test images, as exported."""
+    test = held["test"]
+    judge = Judge(supernet, made.recipe, held["calibration"].images, test, len(test))
+    ends = {"smallest": made.space.smallest, "largest": made.space.largest}
+    return {name: float(judge.hits(Asked(arch, 0)).mean()) for name, arch in ends.items()}
+
+
+def _hardware(ranks: Ranks) -> str:
+    """On what an epoch runs, as its time depends on it."""
+    cuda = ranks.device.type == "cuda"
+    each = torch.cuda.get_device_name(ranks.device) if cuda else f"{cpu_model()}, {torch.get_num_threads()} threads"
+    return each if ranks.world == 1 else f"{ranks.world} x {each}"

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hwnas.core.errors import InputError
-from hwnas.spaces import ofa_fused, ofa_mbv3, ofa_proxyless, ofa_resnet50
+from hwnas.spaces import ofa_basic, ofa_mbv3, ofa_proxyless, ofa_resnet50
 from hwnas.spaces.elastic import ElasticSpace, Layout
 from hwnas.spaces.inverted_bottlenecks import InvertedBottlenecks
 from hwnas.spaces.nasbench201 import NasBench201
+from hwnas.spaces.units import UnitSpace
 
 FAMILIES: tuple[Mapping[str, Layout], ...] = (
     ofa_mbv3.LAYOUTS,
     ofa_proxyless.LAYOUTS,
     ofa_resnet50.LAYOUTS,
-    ofa_fused.LAYOUTS,
+    ofa_basic.LAYOUTS,
 )
 """Once-for-all spaces by their ids, family by family; a layout makes its space."""
 ONE_SIZE = re.compile(r"(?P<width>.+)-r(?P<size>[1-9]\d*)(?P<version>/v\d+)")
@@ -59,6 +60,19 @@ def load_bottlenecks(space_id: str, classes: int | None = None, in_channels: int
     space = load(space_id, classes, in_channels)
     if not isinstance(space, InvertedBottlenecks):
         raise InputError(f"{space_id} has other blocks than inverted bottlenecks: choose a space that has them")
+    return space
+
+
+def load_units(space_id: str, classes: int | None = None, in_channels: int | None = None) -> UnitSpace:
+    """The same, of units whose blocks are elastic in number: what can be trained here.
+
+    Raises:
+        InputError: it is made of something else.
+    """
+    space = load(space_id, classes, in_channels)
+    if not isinstance(space, UnitSpace):
+        able = [name for name in known() if isinstance(load(name), UnitSpace)]
+        raise InputError(f"{space_id} cannot be trained here: choose one of {', '.join(able)}")
     return space
 
 

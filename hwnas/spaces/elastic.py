@@ -22,6 +22,11 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
+def part_of(channels: int, percent: int) -> int:
+    """So many percent of the channels, rounded."""
+    return make_divisible(round(channels * (percent / 100)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layout(ABC):
     """The fixed part of a family member: here, what it takes and gives; each family adds its own."""

@@ -1,6 +1,6 @@
 """The once-for-all MobileNetV3 space (Cai et al., ICLR 2020, section 4.1) and a small-image preset of its family.
 
-Genes are those of `hwnas.spaces.inverted_bottlenecks`: resolution, five depths, twenty kernels and expansions.
+Genes are those of `hwnas.spaces.units`: resolution, five depths, twenty kernels and expansions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from hwnas.spaces.builder import Builder
 from hwnas.spaces.elastic import make_divisible
-from hwnas.spaces.inverted_bottlenecks import BottleneckLayout, InvertedBottlenecks, Unit
+from hwnas.spaces.inverted_bottlenecks import BottleneckLayout, InvertedBottlenecks
+from hwnas.spaces.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)

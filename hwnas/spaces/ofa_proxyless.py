@@ -1,6 +1,6 @@
 """The once-for-all ProxylessNAS space (Cai et al., ICLR 2020; its blocks are those of Cai, Zhu and Han, ICLR 2019).
 
-Genes are those of `hwnas.spaces.inverted_bottlenecks`: resolution, five depths, 21 kernels and expansions. The sixth
+Genes are those of `hwnas.spaces.units`: resolution, five depths, 21 kernels and expansions. The sixth
 unit is one block, which is never skipped.
 """
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from hwnas.spaces.builder import Builder
 from hwnas.spaces.elastic import make_divisible
-from hwnas.spaces.inverted_bottlenecks import BottleneckLayout, InvertedBottlenecks, Unit
+from hwnas.spaces.inverted_bottlenecks import BottleneckLayout, InvertedBottlenecks
+from hwnas.spaces.units import Unit
 
 WIDTHS = (24, 40, 80, 96, 192, 320)
 STRIDES = (2, 2, 2, 1, 2, 1)

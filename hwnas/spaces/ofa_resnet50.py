@@ -22,7 +22,7 @@ from hwnas.core.errors import InputError
 from hwnas.core.net import NetSpec, Shape
 from hwnas.core.protocols import Slot
 from hwnas.spaces.builder import Builder
-from hwnas.spaces.elastic import ElasticSpace, Layout, make_divisible
+from hwnas.spaces.elastic import ElasticSpace, Layout, make_divisible, part_of
 
 STEM_WIDTH = 64
 UNIT_WIDTHS = (256, 512, 1024, 2048)
@@ -216,7 +216,7 @@ class OfaResNet50(ElasticSpace):
         unit, position = self._positions[index]
         stride = STRIDES[unit] if position == 0 else 1
         out = self.layout.unit_widths[unit][width]
-        middle = middle_width(out, self.layout.expansions[expansion])
+        middle = part_of(out, self.layout.expansions[expansion])
         net.block = _block_name(unit, position)
         name, entry = f"blocks.{index}", net.last
         net.conv(f"{name}.conv1", middle, act="relu")
@@ -232,11 +232,6 @@ class OfaResNet50(ElasticSpace):
         net.block = "head"
         net.global_pool("global_avg_pool")
         net.linear("classifier", self.classes)
-
-
-def middle_width(channels: int, expansion: int) -> int:
-    """Between the 1 x 1 convolutions of a block out of which so many channels come; `expansion` is in percent."""
-    return make_divisible(round(channels * (expansion / 100)))
 
 
 def _block_name(unit: int, position: int) -> str:

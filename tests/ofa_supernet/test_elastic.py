@@ -13,6 +13,7 @@ from torch import Tensor
 from hwnas.core.arch import Arch
 from hwnas.ofa_supernet.channels import order_within
 from hwnas.ofa_supernet.network import OfaSupernet
+from hwnas.spaces import load_units
 from hwnas.spaces.ofa_mbv3 import OfaMbv3
 
 
@@ -117,6 +118,19 @@ def test_sorting_channels_keeps_the_full_network(tiny_space: OfaMbv3, seed: int,
     for block in (3, 4):
         importance = supernet.full.get_parameter(f"blocks.{block}.se.expand.weight").abs().sum((0, 2, 3))
         assert torch.all(importance.diff() <= 1e-12)
+
+
+def test_sorting_channels_of_basic_blocks_keeps_the_full_network() -> None:
+    space = load_units("ofa_basic/small/v1", in_channels=1)
+    supernet = scrambled(space).double()
+    images = torch.rand(2, 1, 20, 20, dtype=torch.float64)
+    with torch.no_grad():
+        wanted = supernet(images)
+        supernet.sort_channels()
+        np.testing.assert_allclose(supernet(images).numpy(), wanted.numpy(), rtol=1e-9, atol=1e-9)
+    for block in range(6):
+        importance = supernet.full.get_parameter(f"blocks.{block}.conv2.weight").abs().sum((0, 2, 3))
+        assert torch.all(importance.diff() <= 0)
 
 
 def test_the_module_is_a_torch_module_like_others(supernet: OfaSupernet) -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 CLASSES = ("dots", "plain", "stripes")
 RECIPE = """
-space = "ofa_fused/small/v1"
+space = "ofa_basic/small/v1"
 dataset = "cifar10"
 data = "elsewhere"
 batch = 32

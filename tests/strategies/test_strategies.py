@@ -19,7 +19,8 @@ from hwnas.core.genetics import sample
 from hwnas.core.metrics import LATENCY, Floats, Prediction
 from hwnas.core.problem import Constraint, Problem, Trial
 from hwnas.core.protocols import Strategy
-from hwnas.spaces.ofa_mbv3 import OfaMbv3, Unit
+from hwnas.spaces.ofa_mbv3 import OfaMbv3
+from hwnas.spaces.units import Unit
 from hwnas.strategies.evolution import ConstrainedEvolution
 from hwnas.strategies.random import RandomSearch
 from hwnas.strategies.sampling import Seen, feasible_sample, violation

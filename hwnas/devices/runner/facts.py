@@ -20,7 +20,7 @@ def probe() -> Dict[str, Any]:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     known = cores or [0]
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "machine": platform.machine(),
         "bits": 8 * struct.calcsize("P"),
         "isa": _extensions(),
@@ -84,7 +84,8 @@ def cache_bytes(core: int, root: Path = ROOT) -> Dict[str, int]:
     return sizes
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """What the processor calls itself."""
     return _field("/proc/cpuinfo", "model name") or _arm_model() or platform.processor()
 
 
