@@ -50,6 +50,8 @@ class Stage(_Table):
     resolution_bias: float = 0.0
     extremes: float = Field(default=0.0, ge=0, le=1)
     distill: float = Field(default=0.0, ge=0)
+    weight_decay: float | None = Field(default=None, ge=0)
+    """The recipe's by default."""
     sort_channels: bool = False
 
 

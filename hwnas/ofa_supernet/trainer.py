@@ -180,8 +180,9 @@ class Trainer:
         """SGD with Nesterov momentum; no decay on biases and normalisations, as published."""
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
+        decay = self.recipe.weight_decay if stage.weight_decay is None else stage.weight_decay
         groups = [
-            {"params": decayed, "weight_decay": self.recipe.weight_decay},
+            {"params": decayed, "weight_decay": decay},
             {"params": others, "weight_decay": 0.0},
         ]
         return torch.optim.SGD(groups, lr=stage.learning_rate, momentum=self.recipe.momentum, nesterov=True)

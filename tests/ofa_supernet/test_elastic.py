@@ -123,12 +123,12 @@ def test_sorting_channels_keeps_the_full_network(tiny_space: OfaMbv3, seed: int,
 def test_sorting_channels_of_basic_blocks_keeps_the_full_network() -> None:
     space = load_units("ofa_basic/small/v1", in_channels=1)
     supernet = scrambled(space).double()
-    images = torch.rand(2, 1, 20, 20, dtype=torch.float64)
+    images = torch.rand(2, 1, 22, 22, dtype=torch.float64)
     with torch.no_grad():
         wanted = supernet(images)
         supernet.sort_channels()
         np.testing.assert_allclose(supernet(images).numpy(), wanted.numpy(), rtol=1e-9, atol=1e-9)
-    for block in range(6):
+    for block in range(5):
         importance = supernet.full.get_parameter(f"blocks.{block}.conv2.weight").abs().sum((0, 2, 3))
         assert torch.all(importance.diff() <= 0)
 

@@ -37,10 +37,9 @@ name = "sandwich"
 epochs = 6
 learning_rate = 0.1
 warmup_steps = 5
-resolutions = [24]
-kernels = [3, 5]
-depths = [2, 3, 4]
-expansions = [2, 3, 4]
+resolutions = [22]
+depths = [1, 2]
+expansions = [50, 62, 75, 88, 100]
 sandwich = true
 distill = 1.0
 """
