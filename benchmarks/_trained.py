@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 
 from hwnas.core.arch import Arch, ArchBatch
 from hwnas.core.count import macs
-from hwnas.ofa_supernet.asked import asked
+from hwnas.core.files import write_json
 from hwnas.ofa_supernet.data import Split
-from hwnas.ofa_supernet.datasets import Splits
+from hwnas.ofa_supernet.datasets import READERS, Splits
 from hwnas.ofa_supernet.evaluate import inputs, predictions
-from hwnas.ofa_supernet.folder import RECIPE, SupernetFolder
+from hwnas.ofa_supernet.folder import SupernetFolder
 from hwnas.ofa_supernet.recalibration import recalibrate, set_statistics
-from hwnas.ofa_supernet.recipe import Recipe, parse_recipe
+from hwnas.ofa_supernet.recipe import Recipe
 from hwnas.ofa_supernet.static import StaticNet
 
 RANDOM = 201
@@ -77,8 +78,30 @@ def subject(asked_for: argparse.Namespace) -> Subject:
     data = asked_for.data
     if data is None and asked_for.supernet.name == "cifar10":
         data = cifar10(asked_for.cache / "cifar10")
-    text, splits = asked(asked_for.supernet / RECIPE, data, progress())
-    return Subject(folder, parse_recipe(text, asked_for.supernet / RECIPE), splits)
+    recipe = folder.recipe if data is None else folder.recipe.model_copy(update={"data": data})
+    dataset = READERS[recipe.dataset](recipe.data, recipe.size, progress())
+    if recipe.data_sha256 not in (None, dataset.sha256()):
+        raise SystemExit(f"{recipe.data} holds other images than those that {folder.path} was trained on")
+    return Subject(folder, recipe, dataset.splits(progress()))
+
+
+def cache_of(asked_for: argparse.Namespace, name: str) -> Path:
+    """Where trainings against these very weights are kept."""
+    weights = SupernetFolder(asked_for.supernet).weights_sha256()[:8]
+    return Path(asked_for.cache) / f"{name}-{'quick' if asked_for.quick else asked_for.supernet.name}-{weights}"
+
+
+def write_hits(path: Path, hits: dict[str, Hits]) -> None:
+    """What a network classified rightly, by split."""
+    write_json(path, {name: [len(each), np.packbits(each).tobytes().hex()] for name, each in hits.items()})
+
+
+def read_hits(path: Path) -> dict[str, Hits]:
+    """What `write_hits` wrote."""
+    found = {}
+    for name, (count, packed) in json.loads(path.read_text()).items():
+        found[name] = np.unpackbits(np.frombuffer(bytes.fromhex(packed), np.uint8), count=count).astype(bool)
+    return found
 
 
 def name_of(arch: Arch) -> str:

@@ -8,17 +8,15 @@ Hours on a processor; every training goes on from its checkpoint in the cache.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _common import Interval, finish, log, markdown, parser, progress
-from _trained import Hits, Subject, name_of, options, paired, subject
+from _trained import Hits, Subject, cache_of, name_of, options, paired, read_hits, subject, write_hits
 
 from hwnas.core.arch import Arch
 from hwnas.core.count import macs
-from hwnas.core.files import write_json
 from hwnas.ofa_supernet.alone import train_alone
 from hwnas.ofa_supernet.datasets import Splits
 from hwnas.ofa_supernet.recipe import Stage
@@ -26,7 +24,7 @@ from hwnas.ofa_supernet.recipe import Stage
 NAME = "fine_tuning"
 SUBNETS = 3
 RATES: tuple[float, ...] = (0.001, 0.005, 0.02)
-"""From a tenth of the training's greatest rate downwards."""
+"""Well below those of training from random weights, as the weights are to stay near where they are."""
 EPOCHS = 10
 WARM_UP = 100
 QUICK_IMAGES, QUICK_TEST = 256, 500
@@ -42,10 +40,8 @@ def tuned(one: Subject, arch: Arch, rate: float, epochs: int, cache: Path) -> di
         start = one.folder.load().extract(arch)
         network = train_alone(recipe, one.splits, arch, cache / path.stem, start, progress())
         found = {name: one.hits(network, one.splits.held[name]) for name in splits}
-        write_json(path, {name: [len(hits), np.packbits(hits).tobytes().hex()] for name, hits in found.items()})
-    document = json.loads(path.read_text())
-    packed = {name: np.frombuffer(bytes.fromhex(document[name][1]), np.uint8) for name in splits}
-    return {name: np.unpackbits(packed[name], count=document[name][0]).astype(bool) for name in splits}
+        write_hits(path, found)
+    return read_hits(path)
 
 
 def main() -> None:
@@ -59,15 +55,15 @@ def main() -> None:
         recipe = one.recipe.model_copy(update={"train_images": QUICK_IMAGES})
         one = Subject(one.folder, recipe, Splits(one.splits.train, held))
         epochs, rates, archs = 1, RATES[:2], archs[:1]
-    cache = given.cache / f"{NAME}-{'quick' if given.quick else given.supernet.name}"
+    cache = cache_of(given, NAME)
     rows: list[dict[str, Any]] = []
-    gains: list[float] = []
+    gains = np.zeros(len(one.splits.held["test"]))
     for arch in archs:
         before = {name: one.hits(one.folder.load().extract(arch), one.splits.held[name]) for name in ("choice", "test")}
         after = {rate: tuned(one, arch, rate, epochs, cache) for rate in rates}
         best = max(rates, key=lambda rate: float(after[rate]["choice"].mean()))
         gain = paired(after[best]["test"], before["test"])
-        gains += list(after[best]["test"].astype(float) - before["test"].astype(float))
+        gains += (after[best]["test"].astype(float) - before["test"].astype(float)) / len(archs)
         row: dict[str, Any] = {"genes": list(arch.genes), "macs": macs(one.folder.space.lower(arch)), "rate": best}
         row |= {"before": float(before["test"].mean()), "after": float(after[best]["test"].mean())}
         row |= {"gain": gain.mean, "interval": [gain.low, gain.high]}
@@ -75,7 +71,7 @@ def main() -> None:
         row |= {"choice_before": float(before["choice"].mean()), "points": gain.points()}
         rows.append(row)
         log(f"{row['macs'] / 1e6:.1f} M MACs: {row['before']:.2%} before, {row['after']:.2%} after, at {best:g}")
-    together = Interval.of(gains)
+    together = Interval.of(list(gains))  # of each image's mean over the subnets, which are not independent
     figures = {"supernet": given.supernet.name, "epochs": epochs, "subnets": rows, "mean_gain": together.mean}
     figures |= {"interval": [together.low, together.high], "images": len(one.splits.held["test"])}
     cells = [

@@ -12,22 +12,20 @@ Hours; every training goes on from its checkpoint in the cache. `--part` does on
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomlkit
 from _common import finish, log, markdown, parser, progress
-from _trained import Hits, Subject, name_of, options, paired, subject
+from _trained import Hits, Subject, cache_of, name_of, options, paired, read_hits, subject, write_hits
 
 from hwnas.core.arch import Arch
 from hwnas.core.count import macs, params
-from hwnas.core.files import write_json
 from hwnas.ofa_supernet.alone import train_alone
 from hwnas.ofa_supernet.folder import RECIPE, WEIGHTS, SupernetFolder
 from hwnas.ofa_supernet.network import OfaSupernet
-from hwnas.ofa_supernet.recipe import parse_recipe
 from hwnas.ofa_supernet.train import train
 
 NAME = "supernet_against_alone"
@@ -45,16 +43,11 @@ def shortened(one: Subject) -> Subject:
     return Subject(one.folder, recipe, type(one.splits)(one.splits.train, held))
 
 
-def kept_hits(path: Path, arch: Arch, make: Any) -> Hits:
+def kept_hits(path: Path, make: Callable[[], Hits]) -> Hits:
     """Test hits of an architecture, worked out once."""
-    if path.exists():
-        document = json.loads(path.read_text())
-        return np.unpackbits(np.frombuffer(bytes.fromhex(document["hits"]), np.uint8), count=document["of"]).astype(
-            bool
-        )
-    hits: Hits = make()
-    write_json(path, {"genes": list(arch.genes), "of": len(hits), "hits": np.packbits(hits).tobytes().hex()})
-    return hits
+    if not path.exists():
+        write_hits(path, {"test": make()})
+    return read_hits(path)["test"]
 
 
 def against_alone(one: Subject, supernet: OfaSupernet, cache: Path, count: int) -> list[dict[str, Any]]:
@@ -67,7 +60,7 @@ def against_alone(one: Subject, supernet: OfaSupernet, cache: Path, count: int) 
         def train_it(arch: Arch = arch, out: Path = out) -> Hits:
             return one.hits(train_alone(one.recipe, one.splits, arch, out, progress=progress()), test)
 
-        alone = kept_hits(cache / f"{name_of(arch)}.json", arch, train_it)
+        alone = kept_hits(cache / f"{name_of(arch)}.json", train_it)
         shared = one.hits(supernet.extract(arch), test)
         difference = paired(shared, alone)
         net = space.lower(arch)
@@ -101,7 +94,6 @@ def against_no_sandwich(one: Subject, supernet: OfaSupernet, cache: Path, count:
         other = SupernetFolder(cache).load()
     else:
         other = train(text, one.splits, cache, resume=True, progress=progress())
-    parse_recipe(text, cache)
     named = dict(zip(("smallest", "largest"), (one.folder.space.smallest, one.folder.space.largest), strict=True))
     found: dict[str, Any] = {}
     for name, arch in named.items():
@@ -123,7 +115,9 @@ def main() -> None:
     given = asked_for.parse_args()
     one = subject(given)
     count, random = (QUICK_SUBNETS, QUICK_RANDOM) if given.quick else (SUBNETS, RANDOM)
-    cache = given.cache / f"{NAME}-{'quick' if given.quick else given.supernet.name}"
+    cache = cache_of(given, NAME)
+    if not any(stage.sandwich for stage in one.recipe.stage):
+        given.part = "alone"  # there is no sandwich rule to leave out
     if given.quick:
         one = shortened(one)
     supernet = one.folder.load()

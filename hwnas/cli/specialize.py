@@ -18,7 +18,7 @@ from hwnas.cli._progress import progress
 @click.option("--device", metavar="NAME", help="A file of devices/; the default is in hwnas.toml.")
 @supernet_option
 @click.option("--arch-only", is_flag=True, help="An architecture alone, verified with random weights.")
-@click.option("--data", metavar="FOLDER", type=click.Path(path_type=Path), help="Images for an imported supernet.")
+@click.option("--data", metavar="FOLDER", type=click.Path(path_type=Path), help="Images of or for a supernet without.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the search; the default is in hwnas.toml.")
 @click.option("--energy", is_flag=True, help="Measure the model's energy too, where the device has a meter.")
 @output_option

@@ -13,7 +13,7 @@ from hwnas.core.progress import Progress, silent
 from hwnas.ofa_supernet.datasets import Splits
 from hwnas.ofa_supernet.forward import Convolve, Drop, plain, run
 from hwnas.ofa_supernet.network import OfaSupernet
-from hwnas.ofa_supernet.recipe import Recipe
+from hwnas.ofa_supernet.recipe import Recipe, Stage
 from hwnas.ofa_supernet.sampling import OneArch
 from hwnas.ofa_supernet.static import StaticNet
 from hwnas.ofa_supernet.train import keep_large_blocks
@@ -43,7 +43,7 @@ class Alone(nn.Module):
 def train_alone(
     recipe: Recipe, splits: Splits, arch: Arch, out: Path, start: StaticNet | None = None, progress: Progress = silent
 ) -> StaticNet:
-    """Train one architecture as a recipe's stages say, save what is elastic; a checkpoint in `out` is gone on with.
+    """Train one architecture on labels as long as a recipe's stages; a checkpoint in `out` is gone on with.
 
     Without a `start` its weights are random, by the recipe's seed. Its statistics want recalibration, as a subnet's do.
 
@@ -51,6 +51,7 @@ def train_alone(
         InputError: the data is wrong, or the checkpoint in `out` is damaged or of another training.
     """
     keep_large_blocks()
+    recipe = recipe.model_copy(update={"stage": [_of_one(stage) for stage in recipe.stage]})
     network = OfaSupernet(recipe.open_space(), recipe.seed).extract(arch) if start is None else copy.deepcopy(start)
     trainer = Trainer(
         recipe,
@@ -60,10 +61,15 @@ def train_alone(
         progress,
         samplers=lambda stage: OneArch(arch),
         probed={"alone": arch},
+        identity=f"{recipe.identity} {arch.genes}",
     )
-    trainer.state.recipe = f"{recipe.model_dump_json()} {arch.genes}"
     if (out / CHECKPOINT).exists():
         trainer.restore(out / CHECKPOINT)
     trainer.run()
     trainer.network.load_state_dict(trainer.result())
     return network.eval()
+
+
+def _of_one(stage: Stage) -> Stage:
+    """A stage without what wants other subnets."""
+    return stage.model_copy(update={"sandwich": False, "distill": 0.0, "sort_channels": False})

@@ -7,20 +7,24 @@ from typing import Any
 
 import numpy as np
 import tomlkit
+from numpy.typing import NDArray
 
 from hwnas.core.errors import InputError
-from hwnas.core.images import Images
 from hwnas.core.progress import Progress, silent
-from hwnas.ofa_supernet.data import SHIPPED
+from hwnas.ofa_supernet.data import SHIPPED, Split
 from hwnas.ofa_supernet.datasets import READERS, Splits
+from hwnas.ofa_supernet.pictures import FileSplit
 from hwnas.ofa_supernet.recipe import parse_recipe, read_text
 
 DIGITS = 4
 """Of a channel's mean and standard deviation; more than a network can tell."""
 PACKED = 64 << 20
 """Bytes of images for test, calibration and choice that a supernet's folder gets at most: 64 MiB."""
-MEASURED = 50_000
-"""Training images over which these are taken; the first, as their order is random."""
+MEASURED = 10_000
+"""Training images over which these are taken; the first, as their order is random. Ten million pixels and more: what is
+kept of the moments does not change with more images."""
+CHUNK = 1000
+"""Images decoded at a time."""
 
 
 def asked(path: Path, data: Path | None = None, progress: Progress = silent) -> tuple[str, Splits]:
@@ -33,7 +37,7 @@ def asked(path: Path, data: Path | None = None, progress: Progress = silent) -> 
     parse_recipe(text, path, whole=False)
     document = tomlkit.parse(text)
     if data is not None:
-        for key in ("labels", "mean", "std", "data_sha256", "pack"):
+        for key in ("labels", "mean", "std", "data_sha256", "pack", "about"):
             document.pop(key, None)
         document["dataset"], document["data"] = "folder", str(data)
     recipe = parse_recipe(tomlkit.dumps(document), path, whole=False)
@@ -46,7 +50,7 @@ def asked(path: Path, data: Path | None = None, progress: Progress = silent) -> 
             f"{recipe.data} holds other images than those of {path}: name the same, or train on these with --data"
         )
     if not recipe.mean:
-        own["mean"], own["std"] = _moments(splits.train.images[:MEASURED])
+        own["mean"], own["std"] = _moments(splits.train, progress)
     for key, value in own.items():
         if document.get(key) in (None, []):
             document[key] = value
@@ -55,9 +59,17 @@ def asked(path: Path, data: Path | None = None, progress: Progress = silent) -> 
     return text, splits
 
 
-def _moments(images: Images) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of N x H x W x C bytes, as 0..1."""
-    counts = [np.bincount(images[..., channel].ravel(), minlength=256) for channel in range(images.shape[-1])]
+def _moments(train: Split | FileSplit, progress: Progress) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, as 0..1."""
+    taken = min(MEASURED, len(train))
+    counts: NDArray[np.int64] | int = 0
+    for start in range(0, taken, CHUNK):
+        images = train.images[start : min(start + CHUNK, taken)]
+        counts = counts + np.array(
+            [np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)]
+        )
+        progress("mean and deviation", min(start + CHUNK, taken), taken)
+    counts = np.atleast_2d(counts)
     levels = np.arange(256) / 255
     means = [float(np.average(levels, weights=count)) for count in counts]
     pairs = zip(means, counts, strict=True)

@@ -38,7 +38,8 @@ def by_batch(images: int | None = None) -> Convolve:
 
 
 def _synchronised(value: Tensor, norm: Norm, eps: float, images: int) -> Tensor:
-    """The same over all processes, of which each has some of the `images`."""
+    """The same over all processes, of which each has some of the `images`; sums are float32."""
+    kind, value = value.dtype, value.float()
     count = images * value.shape[2] * value.shape[3]
     total = _summed(value.sum((0, 2, 3)))
     mean = total / count
@@ -48,7 +49,7 @@ def _synchronised(value: Tensor, norm: Norm, eps: float, images: int) -> Tensor:
         norm.running_mean.lerp_(mean, MOMENTUM)
         norm.running_var.lerp_(variance * (count / max(1, count - 1)), MOMENTUM)
     scale = norm.weight * torch.rsqrt(variance + eps)
-    return centred * scale[:, None, None] + norm.bias[:, None, None]
+    return (centred * scale[:, None, None] + norm.bias[:, None, None]).to(kind)
 
 
 def _summed(value: Tensor) -> Tensor:

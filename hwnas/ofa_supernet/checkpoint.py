@@ -40,7 +40,8 @@ class Progressed:
     scaler: dict[str, Any] = field(default_factory=dict)
     """Of losses, with half precision."""
     curve: list[dict[str, Any]] = field(default_factory=list)
-    recipe: str = ""
+    identity: str = ""
+    """Of the training: what decides its weights."""
 
 
 def save(path: Path, parts: Mapping[str, Tensors], state: Progressed) -> None:

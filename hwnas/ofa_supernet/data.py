@@ -98,8 +98,13 @@ def folder_rows(train: int, test: int) -> dict[str, NDArray[np.int64]]:
     return {
         "calibration": order[:calibration],
         "choice": order[calibration:wanted],
-        "test": np.random.default_rng(SPLIT_SEED).permutation(test)[:TEST_IMAGES],
+        "test": tested_rows(test),
     }
+
+
+def tested_rows(count: int) -> NDArray[np.int64]:
+    """Rows of a folder's `count` images of another part that are a test."""
+    return np.random.default_rng(SPLIT_SEED).permutation(count)[:TEST_IMAGES]
 
 
 def pack(splits: Mapping[str, Split], path: Path) -> None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from hwnas.core.errors import InputError
 from hwnas.core.images import Images
 from hwnas.core.progress import Progress, silent
-from hwnas.ofa_supernet.data import SPLIT_SEED, TEST_IMAGES, Split, split_rows
+from hwnas.ofa_supernet.data import Split, split_rows, tested_rows
 from hwnas.ofa_supernet.image_folder import TRAIN, VAL, Part, list_images
 from hwnas.ofa_supernet.pictures import FileSplit, Pictures, middle_square
 
@@ -82,14 +82,16 @@ class Dataset:
             digest.update(labels.astype("<i4").tobytes())
         return digest.hexdigest()
 
-    def splits(self, progress: Progress = silent) -> Splits:
-        """By what they serve; see `data.py`. What lies in files stays there for training alone.
+    def splits(self, progress: Progress = silent, training: bool = True) -> Splits:
+        """By what they serve; see `data.py`. Of files, those to train on are decoded where that is asked for and small.
 
         Raises:
             InputError: an image is damaged.
         """
         rows = split_rows(len(self.train))
         train = self.train.take(rows["train"])
+        if training and isinstance(train, FileSplit) and len(train) * train.images.size**2 * 3 <= IN_MEMORY:
+            train = train.decoded("decode train", progress)
         held = {}
         for name in ("calibration", "predictor", "choice"):
             part = self.train.take(rows[name])
@@ -145,16 +147,9 @@ def read_folder(folder: Path, size: int = 32, progress: Progress = silent) -> Da
                 f"{folder / TRAIN / name} holds {len(files)} images, and {LEAST_A_CLASS} is the least: add some"
             )
     train = _files(parts[TRAIN], np.arange(parts[TRAIN].count), size)
-    tested = np.random.default_rng(SPLIT_SEED).permutation(parts[VAL].count)[:TEST_IMAGES]
-    test = _files(parts[VAL], np.sort(tested), size)
+    test = _files(parts[VAL], np.sort(tested_rows(parts[VAL].count)), size)
     names = [str(path.relative_to(folder)) for part in (train, test) for path in part.images.paths]
-    small = len(train) * size**2 * 3 <= IN_MEMORY
-    return Dataset(
-        train.decoded(f"decode {TRAIN}", progress) if small else train,
-        test.decoded(f"decode {VAL}", progress),
-        parts[TRAIN].labels,
-        names,
-    )
+    return Dataset(train, test.decoded(f"decode {VAL}", progress), parts[TRAIN].labels, names)
 
 
 READERS: dict[str, Reader] = {

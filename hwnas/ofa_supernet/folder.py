@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,8 @@ class SupernetFolder:
     path: Path
     data: Path | None = None
     """Where the images are, if they are neither in the folder nor where the recipe says."""
+    _held: dict[str, Split] = field(default_factory=dict, repr=False, compare=False)
+    """Its images, once they were asked for."""
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -115,8 +117,8 @@ class SupernetFolder:
     def predictor_path(self) -> Path:
         return self.path / PREDICTOR
 
-    @cached_property
-    def _splits(self) -> Mapping[str, Split]:
+    def _read(self, progress: Progress) -> Mapping[str, Split]:
+        """The held-out images, from this folder or from that of the data set."""
         if self.packed:
             return unpack(self.path / IMAGES)
         recipe = self.recipe
@@ -126,14 +128,15 @@ class SupernetFolder:
                 f"{self.path} holds no images, and there is no folder {where} with those that it was trained on: "
                 "name it with --data FOLDER, or give --arch-only for an architecture alone"
             )
-        dataset = READERS[recipe.dataset](where, recipe.size, silent)
+        dataset = READERS[recipe.dataset](where, recipe.size, progress)
         if recipe.data_sha256 not in (None, dataset.sha256()):
             raise InputError(f"{where} holds other images than those that {self.path} was trained on: name the same")
-        return dataset.splits().held
+        return dataset.splits(progress, training=False).held
 
     def images(self, split: str) -> Split:
         """The "test", "calibration" or "choice" images."""
-        return self._splits[split]
+        self._held.update(self._held or self._read(silent))
+        return self._held[split]
 
     def refuse_damaged(self, progress: Progress = silent) -> None:
         """Look at weights and images before anything long is begun; torch is not needed for it.
@@ -142,7 +145,7 @@ class SupernetFolder:
             InputError: one is missing or damaged.
         """
         refuse_damaged_weights(self.path / WEIGHTS, "restore it, or train the supernet again")
-        self.images("test")
+        self._held.update(self._held or self._read(progress))
 
     def load(self) -> OfaSupernet:
         """The supernet with its trained weights.

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwnas.core.arch import Arch
-from hwnas.core.net import NetSpec, Op
+from hwnas.core.net import INPUT, NetSpec, Op
 from hwnas.ofa_supernet.channels import middles, order_within
 from hwnas.ofa_supernet.forward import Convolve, Drop, Norm, OpWeights, plain, run
 from hwnas.ofa_supernet.static import StaticNet, stored_weights
@@ -125,12 +125,18 @@ class Subnet(nn.Module):
 
 
 def _fresh(op: Op, generator: torch.Generator) -> OpWeights:
-    """He initialisation by fan-out, as published; linear layers uniform by fan-in; normalisation at identity."""
+    """He initialisation by fan-out, as published; linear layers uniform by fan-in; normalisation at identity.
+
+    Full convolutions inside the network hand on their first channels as they come, which trains sooner (Jordan, "94% on
+    CIFAR-10 in 3.29 seconds", 2024, section 3.2, after Zagoruyko and Komodakis, "DiracNets", 2017).
+    """
     shape = op.weight_shape
     assert shape is not None
     if op.kind == "conv":
         fan_out = op.kernel * op.kernel * shape[0] / op.groups
         weight = torch.randn(shape, generator=generator) * math.sqrt(2.0 / fan_out)
+        if op.kernel > 1 and op.groups == 1 and op.inputs != (INPUT,) and shape[0] >= shape[1]:
+            nn.init.dirac_(weight[: shape[1]])
     else:
         weight = (torch.rand(shape, generator=generator) * 2 - 1) / math.sqrt(shape[1])
     channels = shape[0]

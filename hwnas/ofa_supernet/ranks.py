@@ -42,8 +42,8 @@ class Ranks(Protocol):
         ...
 
 
-class Alone:
-    """One process."""
+class OneProcess:
+    """All of the training in this process."""
 
     rank, world = 0, 1
 
@@ -88,7 +88,7 @@ def open_ranks(accelerator: str = "auto") -> Ranks:
     kind = "cuda" if cuda and accelerator != "cpu" else "cpu"
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        return Alone(kind)
+        return OneProcess(kind)
     try:
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment

@@ -32,7 +32,7 @@ from hwnas.ofa_supernet.batch_norm import by_batch
 from hwnas.ofa_supernet.datasets import Splits
 from hwnas.ofa_supernet.evaluate import accuracy, inputs
 from hwnas.ofa_supernet.forward import Convolve, Drop, plain
-from hwnas.ofa_supernet.ranks import Alone, Ranks
+from hwnas.ofa_supernet.ranks import OneProcess, Ranks
 from hwnas.ofa_supernet.recalibration import recalibrate, set_statistics
 from hwnas.ofa_supernet.recipe import Recipe, Stage
 from hwnas.ofa_supernet.sampling import Sampler, StageSampler
@@ -43,7 +43,7 @@ CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
 """At most so much work is lost to a kill; one takes a tenth of a second."""
 PROBE_IMAGES, PROBE_CALIBRATION = 1000, 512
-"""Enough for a curve (standard error under 1 point), cheap enough for every epoch."""
+"""Enough for a curve (standard error 1 point at 90%), cheap enough for every epoch."""
 TEACHER_CALIBRATION = 200
 """Images a batch, as published for batch normalisation (once-for-all, appendix B)."""
 
@@ -72,7 +72,8 @@ class Trainer:
     """One training: a network, the data, and the state that a checkpoint holds.
 
     `samplers` makes what draws the subnets of a stage; `probed` names the subnets whose held-out accuracy each epoch
-    tells; None is the smallest, a middle and the largest of the space.
+    tells; None is the smallest, a middle and the largest of the space. `hardware` goes into the curve, beside the
+    seconds. Checkpoints of another `identity` than this training's are refused; by default, of another recipe.
 
     Raises:
         InputError: the data has a label that the recipe does not name.
@@ -88,10 +89,13 @@ class Trainer:
         ranks: Ranks | None = None,
         samplers: Callable[[Stage], Sampler] | None = None,
         probed: Mapping[str, Arch] | None = None,
+        *,
+        hardware: str = "",
+        identity: str | None = None,
     ) -> None:
         self.recipe, self.out, self.progress, self.held = recipe, out, progress, splits.held
         self.space = recipe.open_space()
-        self.ranks = Alone() if ranks is None else ranks
+        self.ranks = OneProcess() if ranks is None else ranks
         self.train = splits.train
         last = int(self.train.labels.max())
         if last >= len(recipe.labels):
@@ -105,24 +109,23 @@ class Trainer:
         self.samplers = samplers or (lambda stage: StageSampler(self.space, stage))
         self.probed = self._three() if probed is None else probed
         self.augmentation = augment.Augmentation(**recipe.augment.model_dump())
-        self.state = checkpoint.Progressed()
+        self.state = checkpoint.Progressed(identity=recipe.identity if identity is None else identity)
         self.optimizer: torch.optim.SGD | None = None
         self.teacher: StaticNet | None = None
         self.average: MovingAverage | None = None
         self.scaler = torch.amp.GradScaler(self.ranks.device.type, enabled=recipe.precision == "float16")
         self.events: curve.Events | None = None
-        self.hardware = ""
-        """What this runs on, for the curve."""
+        self.hardware = hardware
         self._saved_at = time.monotonic()
 
     def restore(self, path: Path) -> None:
-        """Go back to a checkpoint of the same recipe, whose text is in `state.recipe`.
+        """Go back to a checkpoint of the same training.
 
         Raises:
             InputError: the checkpoint is damaged, or another recipe's.
         """
         parts, state = checkpoint.load(path)
-        if state.recipe != self.state.recipe:
+        if state.identity != self.state.identity:
             raise InputError(f"{path} was trained with another recipe: use that one, or name another folder with --out")
         self.network.load_state_dict(parts["weights"])
         self.state = state
@@ -178,12 +181,14 @@ class Trainer:
 
     def _new_optimizer(self, stage: Stage) -> torch.optim.SGD:
         """SGD with Nesterov momentum; no decay on biases and normalisations, as published."""
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
         decay = self.recipe.weight_decay if stage.weight_decay is None else stage.weight_decay
+        named = dict(self.network.named_parameters())
+        shifts = [name for name, p in named.items() if p.ndim == 1 and name.endswith(".norm.bias")]
+        weights = [name for name, p in named.items() if p.ndim > 1]
         groups = [
-            {"params": decayed, "weight_decay": decay},
-            {"params": others, "weight_decay": 0.0},
+            {"params": [named.pop(name) for name in weights], "weight_decay": decay},
+            {"params": [named.pop(name) for name in shifts], "weight_decay": 0.0, "rate": self.recipe.bias_rate},
+            {"params": list(named.values()), "weight_decay": 0.0},
         ]
         return torch.optim.SGD(groups, lr=stage.learning_rate, momentum=self.recipe.momentum, nesterov=True)
 
@@ -215,7 +220,7 @@ class Trainer:
         for index in range(self.state.step, len(plan)):
             rate = _learning_rate(stage, self.state.epoch * len(plan) + index, stage.epochs * len(plan))
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("rate", 1.0)
             rng = self._generator(self.state.epoch, index)
             loss += self._step(stage, sampler, plan[index], rng, plan[index + 1 : index + 2])
             self.state.step = index + 1
@@ -260,7 +265,7 @@ class Trainer:
                 size = self.teacher.net.input_shape[1]
                 soft = self.teacher(images if size == resolution else seen(size)).float().softmax(1)
         for other in following:
-            self.store.expect(other.rows)
+            self.store.expect(other.rows if views.mixes else other.rows[self.ranks.rank :: self.ranks.world])
         convolve = by_batch(None if self.ranks.world == 1 else len(step.rows))
         total = torch.zeros((), dtype=torch.float64, device=self.ranks.device)
         self.optimizer.zero_grad(set_to_none=True)
@@ -318,7 +323,7 @@ class Trainer:
 
     @torch.no_grad()
     def _new_teacher(self) -> StaticNet:
-        """The full network as it is now, with statistics of its own."""
+        """The full network as it is now, with statistics of its own; on the images a batch that were published."""
         network = self._empty_teacher()
         calibration = inputs(self.held["calibration"].images, network.net.input_shape[1], self.recipe)
         batches = torch.split(calibration.to(self.ranks.device), TEACHER_CALIBRATION)

@@ -53,10 +53,14 @@ def train_supernet(
     made = SupernetFolder(out)
     if finished:
         wanted = parse_recipe(text, recipe)
-        if made.recipe.trains_like(wanted) and made.recipe.predictor == wanted.predictor:
+        if not made.recipe.trains_like(wanted):
+            raise InputError(f"{out} holds a finished supernet of another recipe: name another folder with --out")
+        if made.recipe.predictor == wanted.predictor:
             return made
-        raise InputError(f"{out} holds a finished supernet of another recipe: name another folder with --out")
+        if ranks.rank == 0:
+            (out / names.HASHES).unlink(missing_ok=True)
     supernet = train(text, splits, out, resume, progress, ranks, _hardware(ranks)).cpu().eval()
+    made = SupernetFolder(out)  # whose recipe may have another [predictor] than before
     if ranks.rank:
         return made
     if made.packed and not (out / names.IMAGES).exists():

@@ -1,8 +1,8 @@
 """A once-for-all space for small images: units of basic blocks, two full 3 x 3 convolutions each.
 
-The block is that of ResNet-18 (He et al., CVPR 2016, figure 5, left). Where a unit begins, the first convolution still
-sees the larger image and a maximum halves it after, as in networks that are made to train in minutes (Jordan, "94% on
-CIFAR-10 in 3.29 seconds", 2024, section 3.1).
+The block is that of ResNet-18 (He et al., CVPR 2016, figure 5, left). Where a unit begins it has no shortcut: the first
+convolution still sees the larger image and a maximum halves it after, as in networks that are made to train in minutes
+(Jordan, "94% on CIFAR-10 in 3.29 seconds", 2024, section 3.1).
 
 Genes are those of `hwnas.spaces.units`. An expansion is the middle's width in percent of the unit's.
 """
@@ -18,7 +18,7 @@ from hwnas.spaces.units import Unit, UnitLayout, UnitSpace
 
 @dataclass(frozen=True, kw_only=True)
 class BasicLayout(UnitLayout):
-    """The fixed part of a member of this family; the stem is one convolution."""
+    """The fixed part of a member of this family; the stem is one convolution, whose inputs are normalised already."""
 
     def space(self, space_id: str, classes: int, in_channels: int) -> OfaBasic:
         return OfaBasic(space_id, self, classes, in_channels)
@@ -48,7 +48,8 @@ class OfaBasic(UnitSpace):
 
     def _stem(self, net: Builder) -> None:
         net.block = "stem"
-        net.conv("stem", self.layout.stem, kernel=3, stride=self.layout.stem_stride, act="relu")
+        stem = self.layout
+        net.conv("stem", stem.stem, kernel=3, stride=stem.stem_stride, norm=False, bias=True, act="relu")
 
     def _block(self, net: Builder, name: str, unit: Unit, stride: int, kernel: int, expansion: int) -> None:
         entry, width = net.last, net.shape[0]

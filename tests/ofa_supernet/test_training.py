@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tiny_space import TINY
 from tiny_training import EPOCHS, PROBE_IMAGES, RECIPE_TEXT, SANDWICH_TEXT, stripes
 
+from hwnas.core.arch import Arch
 from hwnas.core.errors import InputError
 from hwnas.core.progress import Progress, silent
 from hwnas.ofa_supernet import checkpoint, trainer
@@ -24,6 +25,7 @@ from hwnas.ofa_supernet.datasets import READERS, Splits
 from hwnas.ofa_supernet.folder import CURVE, RECIPE, WEIGHTS
 from hwnas.ofa_supernet.network import OfaSupernet
 from hwnas.ofa_supernet.recipe import Recipe, Stage, parse_recipe
+from hwnas.ofa_supernet.sampling import OneArch
 from hwnas.ofa_supernet.train import train
 from hwnas.ofa_supernet.trainer import CHECKPOINT, Trainer
 from hwnas.spaces.ofa_mbv3 import LAYOUTS
@@ -240,35 +242,42 @@ def test_learning_rate_warms_up_and_ends_near_zero() -> None:
     assert rates[-1] < 0.001
 
 
-def made(text: str, out: Path) -> Trainer:
-    recipe = parse_recipe(text, out)
-    return Trainer(recipe, stripes(out).splits(), OfaSupernet(recipe.open_space(), recipe.seed), out)
+Gradients = dict[str, torch.Tensor]
 
 
-def gradients(recipe: Recipe, out: Path, stage: Stage) -> dict[str, torch.Tensor]:
-    """Of the first step of a stage, before it moves the weights."""
-    one = Trainer(recipe, stripes(out).splits(), OfaSupernet(recipe.open_space(), recipe.seed), out)
+def gradients(recipe: Recipe, splits: Splits, arch: Arch | None = None) -> Gradients:
+    """Of the first step, before it moves the weights; of one architecture alone where one is given."""
+    samplers = None if arch is None else (lambda stage: OneArch(arch))
+    network = OfaSupernet(recipe.open_space(), recipe.seed)
+    one = Trainer(recipe, splits, network, Path("nowhere"), samplers=samplers)
+    stage = recipe.stage[0]
     one._begin(stage)
     one._move = lambda: None  # type: ignore[method-assign]
     sampler = one.samplers(stage)
     [step, *_] = one._plan(sampler, stage)
     one._step(stage, sampler, step, one._generator(0, 0))
-    return {name: value.grad for name, value in one.network.named_parameters() if value.grad is not None}
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in network.named_parameters()}
 
 
-def test_in_the_sandwich_only_the_largest_sees_labels(tmp_path: Path) -> None:
-    """With wrong labels, what the others add to the gradient is the same: they learn from the largest alone."""
+@pytest.mark.parametrize("distill", [1.0, 0.0])
+def test_in_the_sandwich_only_the_largest_sees_labels(distill: float, tmp_path: Path) -> None:
+    """With other labels, what the smallest adds to the gradient stays the same: it learns from the largest alone."""
     text = SANDWICH_TEXT.replace("mixup = 0.3", "mixup = 0.0").replace("dropout = 0.2", "dropout = 0.0")
+    text = text.replace("subnets = 2", "subnets = 0\nresolutions = [8]").replace(
+        "distill = 1.0", f"distill = {distill}"
+    )
     recipe = parse_recipe(text, tmp_path)
-    stage = recipe.stage[0]
-    whole = gradients(recipe, tmp_path, stage)
-    undistilled = gradients(recipe, tmp_path, stage.model_copy(update={"distill": 0.0}))
-    classifier = "full.classifier.weight"
-    assert not torch.allclose(whole[classifier], undistilled[classifier])
-    largest = recipe.model_copy(update={"stage": [stage]})
-    alone = gradients(largest, tmp_path, Stage(name="l", epochs=1, learning_rate=0.1))
-    deepest = "full.blocks.4.inverted_bottleneck.weight"  # beyond the depth of the smallest
-    assert deepest in alone
+    space, splits = recipe.open_space(), stripes(tmp_path).splits()
+    train_split = splits.train.take(np.arange(len(splits.train)))
+    assert isinstance(train_split, Split)
+    largest = Arch(space.id, (space.layout.resolutions.index(8), *space.largest.genes[1:]))
+    smallest: list[Gradients] = []
+    for labels in (train_split.labels, 3 - train_split.labels):
+        seen = Splits(Split(train_split.images, labels), splits.held)
+        both, alone = gradients(recipe, seen), gradients(recipe, seen, largest)
+        smallest.append({name: both[name] - alone[name] / 2 for name in both})
+    same = [torch.allclose(smallest[0][name], smallest[1][name], atol=1e-6) for name in smallest[0]]
+    assert all(same) == (distill == 1.0)
 
 
 def test_shared_statistics_move_with_the_batch(tmp_path: Path) -> None:
