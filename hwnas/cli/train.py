@@ -52,7 +52,7 @@ def command(
     \b
     Examples:
       hwnas train ofa_supernet/fashion-mnist/recipe.toml --out ofa_supernet/mine
-      hwnas train ofa_supernet/cifar10/recipe.toml --data pets --out ofa_supernet/pets
+      hwnas train docs/recipes/cifar10.toml --data pets --out ofa_supernet/pets
       torchrun --nproc-per-node 2 -m hwnas.cli train pets.toml --out ofa_supernet/pets
     """
     first = os.environ.get("RANK", "0") == "0"

@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
-from tiny_training import RECIPE_TEXT, SANDWICH_TEXT
+from tiny_space import TINY
+from tiny_training import RECIPE_TEXT, SANDWICH_TEXT, stripes
 
 from hwnas.core.errors import InputError
+from hwnas.ofa_supernet.datasets import READERS
 from hwnas.ofa_supernet.folder import CURVE, WEIGHTS
-from hwnas.ofa_supernet.ranks import open_ranks
+from hwnas.ofa_supernet.ranks import OneProcess, open_ranks
+from hwnas.ofa_supernet.train import train
+from hwnas.spaces.ofa_mbv3 import LAYOUTS
 
 SCRIPT = Path(__file__).with_name("train_in_ranks.py")
 
@@ -47,6 +52,29 @@ def test_two_gloo_processes_give_the_loss_of_one(text: str, tmp_path: Path) -> N
     weights = [safetensors.torch.load_file(tmp_path / count / "out" / WEIGHTS) for count in ("1", "2")]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=5e-3, atol=5e-3)
+
+
+def test_half_precision_in_two_processes(tmp_path: Path) -> None:
+    """Products are rounded; sums over processes are not."""
+    text = SANDWICH_TEXT.replace("seed = 5", 'seed = 5\nprecision = "bfloat16"')
+    for count in (1, 2):
+        run(text, tmp_path / str(count), count)
+    assert losses(tmp_path / "2") == pytest.approx(losses(tmp_path / "1"), rel=0.02)
+
+
+def test_processes_that_see_different_folders_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LAYOUTS, "ofa_mbv3/tiny/v1", TINY)
+    monkeypatch.setitem(READERS, "stripes", stripes)
+
+    class Two(OneProcess):
+        world = 2
+
+        def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
+            for tensor in tensors:
+                tensor += 1.0  # the other process has a checkpoint
+
+    with pytest.raises(InputError, match="find different things at --out: name a folder that all of them share"):
+        train(RECIPE_TEXT, stripes(tmp_path).splits(), tmp_path / "out", ranks=Two())
 
 
 def test_no_cuda_is_one_line() -> None:

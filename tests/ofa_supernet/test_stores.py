@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from image_folders import image_folder
 
 from hwnas.core.errors import InputError
+from hwnas.core.progress import silent
 from hwnas.ofa_supernet import datasets
+from hwnas.ofa_supernet.pictures import FileSplit
 from hwnas.ofa_supernet.stores import InFiles, InMemory, store_of
 
 SIZE = 12
@@ -25,14 +27,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stores(folder: Path) -> tuple[InMemory, InFiles]:
-    found = []
-    for limit in (1 << 31, 0):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(datasets, "IN_MEMORY", limit)
-            found.append(store_of(datasets.read_folder(folder, SIZE).train, torch.device("cpu")))
-    assert isinstance(found[0], InMemory)
-    assert isinstance(found[1], InFiles)
-    return found[0], found[1]
+    files = datasets.read_folder(folder, SIZE).train
+    assert isinstance(files, FileSplit)
+    in_memory, in_files = (store_of(split, torch.device("cpu")) for split in (files.decoded("", silent), files))
+    assert isinstance(in_memory, InMemory)
+    assert isinstance(in_files, InFiles)
+    return in_memory, in_files
 
 
 steps = st.lists(st.tuples(st.lists(st.integers(0, 39), min_size=1, max_size=6), st.booleans()), min_size=1, max_size=5)
@@ -52,9 +52,8 @@ def test_files_give_what_memory_gives(stores: tuple[InMemory, InFiles], asked: l
             assert torch.equal(in_files.take(part), in_memory.take(part))
 
 
-def test_a_damaged_file_is_told_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_is_told_when_it_is_asked_for(tmp_path: Path) -> None:
     folder = image_folder(tmp_path / "animals", train=20, val=1, classes=["ant", "bee"])
-    monkeypatch.setattr(datasets, "IN_MEMORY", 0)
     dataset = datasets.read_folder(folder, SIZE)
     (folder / "train/ant/ant_1.JPEG").write_bytes(b"no image")
     store = store_of(dataset.train, torch.device("cpu"))
